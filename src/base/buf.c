@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+char *
+buf_room(struct buf *buf, size_t n)
+{
+	size_t cap = buf->cap > 0 ? buf->cap : 64;
+
+	if (buf->len + n <= buf->cap)
+		return buf->data + buf->len;
+	while (cap < buf->len + n)
+		cap *= 2;
+	buf->data = mem_grow(buf->data, cap, 1);
+	buf->cap = cap;
+	return buf->data + buf->len;
+}
+
+void
+buf_append(struct buf *buf, const void *data, size_t n)
+{
+	if (n == 0)
+		return;
+	memcpy(buf_room(buf, n), data, n);
+	buf->len += n;
+}
+
+void
+buf_puts(struct buf *buf, const char *string)
+{
+	buf_append(buf, string, strlen(string));
+}
+
+void
+buf_printf(struct buf *buf, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(buf_room(buf, (size_t)n + 1), (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	buf->len += (size_t)n;
+}
+
+void
+buf_consume(struct buf *buf, size_t n)
+{
+	memmove(buf->data, buf->data + n, buf->len - n);
+	buf->len -= n;
+}
+
+char *
+buf_string(struct buf *buf)
+{
+	*buf_room(buf, 1) = '\0';
+	return buf->data;
+}
+
+void
+buf_free(struct buf *buf)
+{
+	free(buf->data);
+	*buf = (struct buf){0};
+}
+
+void
+buf_wipe(struct buf *buf)
+{
+	if (buf->data != NULL)
+		explicit_bzero(buf->data, buf->cap);
+	buf_free(buf);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/wait.h"
+
+#define KILL_GRACE 2000 /* milliseconds from SIGTERM to SIGKILL */
+
+extern char **environ;
+
+/* A running command. */
+struct child {
+	pid_t pid;
+	bool own_group;
+	int out; /* our ends of its outputs, -1 once closed */
+	int err;
+};
+
+static char **
+make_environment(const char *const *extra)
+{
+	size_t n = 0, n_extra = 0;
+	char **env;
+
+	while (environ[n] != NULL)
+		n++;
+	while (extra != NULL && extra[n_extra] != NULL)
+		n_extra++;
+	env = mem_zero(n + n_extra + 1, sizeof(*env));
+	/* The first of two equal names wins: ours. */
+	for (size_t i = 0; i < n_extra; i++)
+		env[i] = mem_dup(extra[i]);
+	for (size_t i = 0; i < n; i++)
+		env[n_extra + i] = mem_dup(environ[i]);
+	return env;
+}
+
+static void
+free_environment(char **env)
+{
+	for (size_t i = 0; env[i] != NULL; i++)
+		free(env[i]);
+	free(env);
+}
+
+static void
+make_attributes(posix_spawnattr_t *attr, bool own_group)
+{
+	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+	sigset_t set;
+
+	posix_spawnattr_init(attr);
+	sigfillset(&set);
+	posix_spawnattr_setsigdefault(attr, &set);
+	sigemptyset(&set);
+	posix_spawnattr_setsigmask(attr, &set);
+	if (own_group)
+		flags |= POSIX_SPAWN_SETPGROUP;
+	posix_spawnattr_setflags(attr, flags);
+}
+
+/* All descriptors of ours are close-on-exec: only 0 to 2 pass. */
+static int
+start(const struct spawn *spawn, struct child *child, int out, int errors)
+{
+	/* posix_spawn promises not to write to these. */
+	char shell[] = "sh", dash_c[] = "-c";
+	char *command = mem_dup(spawn->command);
+	char *argv[] = {shell, dash_c, command, NULL};
+	char **env = make_environment(spawn->env);
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	int error;
+
+	make_attributes(&attr, spawn->own_group);
+	posix_spawn_file_actions_init(&actions);
+	if (spawn->input == -1)
+		posix_spawn_file_actions_addopen(
+		    &actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	else
+		posix_spawn_file_actions_adddup2(
+		    &actions, spawn->input, STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
+	error = posix_spawn(&child->pid, "/bin/sh", &actions, &attr, argv, env);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attr);
+	free_environment(env);
+	free(command);
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+static int
+start_with_pipes(
+    const struct spawn *spawn, struct child *child, struct err *err)
+{
+	int out[2], errors[2], status;
+
+	if (pipe2(out, O_CLOEXEC) == -1)
+		return err_set_errno(err, ERR_OS, "cannot make a pipe");
+	if (pipe2(errors, O_CLOEXEC) == -1) {
+		err_set_errno(err, ERR_OS, "cannot make a pipe");
+		close(out[0]);
+		close(out[1]);
+		return -1;
+	}
+	status = start(spawn, child, out[1], errors[1]);
+	if (status == -1)
+		err_set_errno(err, ERR_OS, "cannot run /bin/sh");
+	close(out[1]);
+	close(errors[1]);
+	child->out = out[0];
+	child->err = errors[0];
+	fcntl(child->out, F_SETFL, O_NONBLOCK);
+	fcntl(child->err, F_SETFL, O_NONBLOCK);
+	return status;
+}
+
+/* Take what is there; closes *fd at its end. */
+static void
+drain(int *fd, struct buf *kept, size_t max)
+{
+	char chunk[4096];
+	ssize_t n;
+
+	if (*fd == -1)
+		return;
+	while ((n = read(*fd, chunk, sizeof(chunk))) > 0) {
+		size_t room = max - kept->len;
+
+		buf_append(kept, chunk, (size_t)n < room ? (size_t)n : room);
+	}
+	if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		close(*fd);
+		*fd = -1;
+	}
+}
+
+static void
+send_signal(const struct child *child, int signo)
+{
+	kill(child->own_group ? -child->pid : child->pid, signo);
+}
+
+/* 1 when it has ended, 0 when time is up, -1 when asked to stop. */
+static int
+wait_for_end(struct child *child, struct spawn_result *result, size_t max,
+    int64_t until, struct err *err)
+{
+	struct pollfd fds[2];
+
+	for (;;) {
+		pid_t pid = waitpid(child->pid, &result->status, WNOHANG);
+
+		drain(&child->out, &result->out, max);
+		drain(&child->err, &result->err, max);
+		if (pid == child->pid)
+			return 1;
+		if (wait_clock() >= until)
+			return 0;
+		fds[0] = (struct pollfd){.fd = child->out, .events = POLLIN};
+		fds[1] = (struct pollfd){.fd = child->err, .events = POLLIN};
+		if (wait_for(fds, 2, until, err) == -1)
+			return -1;
+	}
+}
+
+static void
+end_child(struct child *child, struct spawn_result *result, size_t max)
+{
+	struct err ignored;
+
+	send_signal(child, SIGTERM);
+	if (wait_stop_signal() != 0)
+		wait_grace(KILL_GRACE);
+	if (wait_for_end(
+		child, result, max, wait_clock() + KILL_GRACE, &ignored) == 1)
+		return;
+	send_signal(child, SIGKILL);
+	waitpid(child->pid, &result->status, 0);
+}
+
+int
+spawn_run(
+    const struct spawn *spawn, struct spawn_result *result, struct err *err)
+{
+	struct child child = {.own_group = spawn->own_group};
+	int ended;
+
+	*result = (struct spawn_result){0};
+	if (start_with_pipes(spawn, &child, err) == -1)
+		return -1;
+	ended = wait_for_end(&child, result, spawn->output_max,
+	    wait_clock() + spawn->timeout, err);
+	if (ended != 1)
+		end_child(&child, result, spawn->output_max);
+	result->timed_out = ended == 0;
+	if (child.out != -1)
+		close(child.out);
+	if (child.err != -1)
+		close(child.err);
+	return ended == -1 ? -1 : 0;
+}
+
+void
+spawn_result_free(struct spawn_result *result)
+{
+	buf_wipe(&result->out);
+	buf_free(&result->err);
+}
+
+char *
+spawn_describe(const struct spawn_result *result, char *dst, size_t size)
+{
+	if (result->timed_out)
+		strlcpy(dst, "ran too long", size);
+	else if (WIFSIGNALED(result->status))
+		snprintf(dst, size, "killed by SIG%s",
+		    sigabbrev_np(WTERMSIG(result->status)));
+	else
+		snprintf(
+		    dst, size, "exited with %d", WEXITSTATUS(result->status));
+	return dst;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* Run a command for /bin/sh and wait for it, never longer than allowed. */
+#ifndef BASE_SPAWN_H
+#define BASE_SPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct spawn {
+	const char *command;
+	int input;		/* its standard input; -1: /dev/null */
+	const char *const *env; /* "NAME=value", NULL at the end; may be NULL */
+	int64_t timeout;	/* milliseconds */
+	size_t output_max;	/* so much is kept of each output, no more */
+	bool own_group;		/* in a process group of its own */
+};
+
+struct spawn_result {
+	int status; /* as of waitpid(2) */
+	bool timed_out;
+	struct buf out;
+	struct buf err;
+};
+
+/*
+ * Runs it with default signals, no descriptor of ours beyond 0 to 2.  The end
+ * is that of the command itself: children that it leaves behind are not
+ * waited for.  One that runs too long, or while poplar is asked to stop, gets
+ * SIGTERM and two seconds later SIGKILL.  Returns 0 with *result filled
+ * whatever the command did, -1 if it could not be run or a stop was asked
+ * for.  spawn_result_free in either case.
+ */
+int spawn_run(
+    const struct spawn *spawn, struct spawn_result *result, struct err *err);
+void spawn_result_free(struct spawn_result *result);
+
+/* "exited with 3", "killed by SIGSEGV", "ran too long": a printable phrase. */
+char *spawn_describe(const struct spawn_result *result, char *dst, size_t size);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/wait.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+#define N_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
+
+static volatile sig_atomic_t stop_signal;
+
+static struct {
+	sigset_t while_waiting; /* the mask that lets the signals in */
+	int parent;		/* -1: none to watch */
+	int64_t grace;		/* no wait goes beyond; 0: not in grace */
+} waits = {.parent = -1};
+
+int64_t
+wait_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+on_stop(int signo)
+{
+	stop_signal = signo;
+}
+
+static void
+on_child(int signo)
+{
+	(void)signo;
+}
+
+void
+wait_open(void)
+{
+	struct sigaction stop = {.sa_handler = on_stop};
+	struct sigaction child = {
+	    .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	for (size_t i = 0; i < N_STOP_SIGNALS; i++) {
+		sigaddset(&blocked, stop_signals[i]);
+		sigaction(stop_signals[i], &stop, NULL);
+	}
+	sigaction(SIGCHLD, &child, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	sigemptyset(&waits.while_waiting);
+}
+
+void
+wait_watch_parent(int parent)
+{
+	waits.parent = parent;
+	stop_signal = 0;
+}
+
+int
+wait_stop_signal(void)
+{
+	return stop_signal;
+}
+
+void
+wait_grace(int64_t milliseconds)
+{
+	if (waits.grace == 0)
+		waits.grace = wait_clock() + milliseconds;
+}
+
+static int
+stopped(struct err *err)
+{
+	return err_set(
+	    err, ERR_TEMPFAIL, "stopped by SIG%s", sigabbrev_np(stop_signal));
+}
+
+static struct timespec
+until_to_timeout(int64_t until)
+{
+	int64_t left = until - wait_clock();
+	struct timespec timeout = {0, 0};
+
+	if (left > 0) {
+		timeout.tv_sec = (time_t)(left / 1000);
+		timeout.tv_nsec = (long)(left % 1000) * 1000000;
+	}
+	return timeout;
+}
+
+int
+wait_for(struct pollfd *fds, nfds_t n, int64_t until, struct err *err)
+{
+	struct pollfd all[WAIT_FDS_MAX + 1];
+	struct timespec timeout;
+	int ready;
+
+	if (stop_signal != 0 && waits.grace == 0)
+		return stopped(err);
+	if (waits.grace != 0 && waits.grace < until)
+		until = waits.grace;
+	timeout = until_to_timeout(until);
+	memcpy(all, fds, n * sizeof(*fds));
+	all[n] = (struct pollfd){.fd = waits.grace != 0 ? -1 : waits.parent};
+	ready = ppoll(all, n + 1, until == WAIT_FOREVER ? NULL : &timeout,
+	    &waits.while_waiting);
+	if (ready == -1 && errno != EINTR)
+		return err_set_errno(err, ERR_OS, "poll");
+	if (ready > 0 && all[n].revents != 0) {
+		stop_signal = SIGHUP;
+		ready--;
+	}
+	if (stop_signal != 0 && waits.grace == 0)
+		return stopped(err);
+	for (nfds_t i = 0; i < n; i++)
+		fds[i].revents = ready > 0 ? all[i].revents : 0;
+	return ready > 0 ? ready : 0;
+}
+
+int
+wait_for_fd(int fd, short events, int64_t until, struct err *err)
+{
+	struct pollfd one = {.fd = fd, .events = events};
+
+	return wait_for(&one, 1, until, err);
+}

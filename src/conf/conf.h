@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: ISC */
+/* The accounts of an rc file, as plain data.  poplarrc(5) is the grammar. */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "mail/deliver.h"
+
+enum conf_switch {
+	CONF_OFF,
+	CONF_ON,
+	CONF_AUTO,
+};
+
+enum conf_auth {
+	CONF_AUTH_BEST, /* "on": the best that is safe here */
+	CONF_AUTH_USER,
+	CONF_AUTH_APOP,
+};
+
+enum conf_keep {
+	CONF_KEEP_ON,
+	CONF_KEEP_OFF,
+	CONF_KEEP_TIME,
+};
+
+#define CONF_SIZE_OFF UINT64_MAX
+
+struct conf_delivery {
+	enum deliver_kind kind;
+	char *target; /* directory, file, or command */
+};
+
+struct conf_strings {
+	char **items;
+	size_t n;
+};
+
+/*
+ * One account, or the defaults.  Strings are owned, NULL where nothing was
+ * said and there is no default.  All times are in seconds, 0 for off.
+ */
+struct account {
+	char *name;
+	char *file; /* where it was defined, for messages */
+	unsigned int line;
+
+	char *host;
+	char *port; /* never NULL after conf_finish */
+	uint64_t timeout;
+	uint64_t connect_timeout;
+	uint64_t session_timeout;
+	uint64_t mda_timeout;
+	enum conf_switch pipelining;
+	enum conf_auth auth;
+	char *user;
+	char *password; /* a secret */
+	char *passwordeval;
+	enum conf_switch tls;
+	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
+	char *tls_trust_file;	       /* NULL: the system's */
+	struct conf_strings tls_fingerprint;
+	enum conf_switch tls_certcheck;
+	char *tls_priorities;
+	char *tls_host_override;
+	struct conf_delivery delivery;
+	char *uidls_file; /* after conf_finish: the path of the state */
+	enum conf_switch require_state;
+	enum conf_switch only_new;
+	enum conf_keep keep;
+	uint64_t keep_seconds; /* for CONF_KEEP_TIME */
+	uint64_t killsize;     /* octets or CONF_SIZE_OFF */
+	uint64_t skipsize;
+	uint64_t max_messages; /* 0: off */
+	uint64_t max_bytes;    /* octets or CONF_SIZE_OFF */
+	bool newest_first;
+
+	bool tls_was_said; /* the keyword tls stood in the rc file */
+};
+
+struct conf {
+	struct account **accounts; /* in the order of the rc file */
+	size_t n;
+};
+
+/* "--keyword=argument" of the command line, for every account. */
+struct conf_override {
+	const char *keyword;  /* as in the rc file, with underscores */
+	const char *argument; /* NULL: none was given */
+};
+
+/* The rc file that is read if no other is named; the caller frees it. */
+char *conf_default_path(void);
+
+/*
+ * Read an rc file ("-": standard input).  A mistake is ERR_CONFIG with
+ * "FILE:LINE: WORD: why", in the hint the nearest known keyword; a file that
+ * cannot be read ERR_CONFIG too.  NULL on failure.
+ */
+struct conf *conf_read(const char *path, struct err *err);
+
+/* A conf with one account and no rc file, for --host. */
+struct conf *conf_without_file(void);
+
+/*
+ * Take the overrides over into every account, fill in what depends on other
+ * keywords (port, starttls, uidls_file), and check each account as a whole
+ * (host, user, ...).
+ */
+int conf_finish(struct conf *conf, const struct conf_override *overrides,
+    size_t n, struct err *err);
+
+/*
+ * Keep only the accounts that the names choose, in rc file order; names may be
+ * shell patterns.  Without names: the account "default" if there is one and
+ * all is false, else every account.  A name that matches nothing is
+ * ERR_CONFIG.
+ */
+int conf_choose(struct conf *conf, char *const names[], size_t n, bool all,
+    struct err *err);
+
+/* Print the effective settings of all accounts as an rc file, secrets as "*".
+ */
+void conf_print(const struct conf *conf);
+
+/* Wipes the secrets. */
+void conf_free(struct conf *conf);
+
+#endif

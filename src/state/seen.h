@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The state of an account: which messages were delivered, in an append-only
+ * journal that a person can read.  poplar-state(5) describes the format.
+ */
+#ifndef STATE_SEEN_H
+#define STATE_SEEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct seen_params {
+	const char *path;
+	const char *user; /* records belong to this user on this host */
+	const char *host;
+	int64_t wait;	/* milliseconds to wait for the lock, 0: not at all */
+	bool require;	/* refuse when the file is missing */
+	bool read_only; /* take the lock, make and change nothing */
+	time_t now;
+};
+
+/* A message that is known: delivered, or imported as delivered. */
+struct seen_message {
+	uint64_t key;	      /* keyed hash of its id, for this run only */
+	uint64_t header;      /* msg_header_hash, 0: unknown */
+	uint64_t octets : 48; /* as listed; SEEN_OCTETS_UNKNOWN */
+	uint64_t flags : 16;
+	uint32_t time;	  /* of delivery, in seconds since 1970 */
+	uint32_t missing; /* session day since which it is not listed, 0: it
+			     was listed in the last good session */
+};
+
+#define SEEN_OCTETS_UNKNOWN ((UINT64_C(1) << 48) - 1)
+
+#define SEEN_MATCHED 1	/* stands for a message of this listing */
+#define SEEN_DELETED 2	/* poplar has sent DELE for it */
+#define SEEN_IMPORTED 4 /* known from another program's list */
+#define SEEN_MARKED 8	/* marked as seen, never delivered: never DELE */
+#define SEEN_REBUILT 16 /* read off a Maildir: check before a DELE */
+#define SEEN_UNDONE 32	/* not known after all */
+
+struct seen;
+
+/*
+ * Open, lock and read the state.  ERR_TEMPFAIL (quiet) when another run holds
+ * the lock, ERR_CANTCREAT or ERR_IO for the file, ERR_CONFIG for a newer
+ * version, or a missing file that is required.  A torn last line is cut;
+ * garbage elsewhere is passed over and named by log_say with its line number.
+ */
+struct seen *seen_open(const struct seen_params *params, struct err *err);
+
+/* Compact if worthwhile, unlock, free; NULL is nothing to do. */
+void seen_close(struct seen *seen);
+
+/* No record of this user and host stands in it: a first run, or lost. */
+bool seen_is_new(const struct seen *seen);
+
+/*
+ * Ids: how a message is called in the journal.  Of a unique-id: %-encoded,
+ * over 1 KiB as a hash.  Without UIDL: made of the header's hash.  Appended
+ * to *id, which a zero byte ends (not counted in len).
+ */
+void seen_id_of_uid(struct buf *id, const char *uid, size_t n);
+void seen_id_of_header(struct buf *id, uint64_t header_hash);
+
+/* The 16 hexadecimal digits that stand for user, host and id in file names,
+ * the same in every run. */
+void seen_tag(const struct seen *seen, const char *id, char tag[17]);
+
+/*
+ * The first message of this id that is not matched yet, which becomes
+ * matched; NULL if there is none (any more).  For each message of a listing
+ * once.  The pointer is valid until the next record.
+ */
+struct seen_message *seen_match(struct seen *seen, const char *id, size_t n);
+
+/* An index that stays valid, and back. */
+uint32_t seen_index(
+    const struct seen *seen, const struct seen_message *message);
+struct seen_message *seen_at(struct seen *seen, uint32_t index);
+
+/* All messages known, undone ones among them: 0 to seen_count - 1. */
+size_t seen_count(const struct seen *seen);
+
+/* Past sessions of this user and host. */
+struct seen_session {
+	time_t time;	/* of the last good one, 0: none */
+	uint32_t days;	/* on how many days there was a good one */
+	uint64_t count; /* as STAT gave them then */
+	uint64_t octets;
+	time_t newest; /* time of the newest record of any kind */
+};
+const struct seen_session *seen_last_session(const struct seen *seen);
+
+/* When it last delivered to this target ("maildir /path"), 0: never. */
+time_t seen_delivered_to(const struct seen *seen, const char *target);
+
+/*
+ * Records go to memory first; seen_flush writes them with one write and, if
+ * durable, makes them durable (with all that was written before, and with the
+ * name of a file that is new).  After a failed flush the state is
+ * unknown: end the session.
+ */
+int seen_flush(struct seen *seen, bool durable, struct err *err);
+
+/* A batch begins; the messages recorded until seen_published belong to it.
+ * where is deliver_sync's. */
+void seen_batch(struct seen *seen, const char *where);
+
+/* Delivered, or about to be.  Returns its index. */
+uint32_t seen_delivered(struct seen *seen, const char *id, uint64_t octets,
+    uint64_t header_hash, const char *place);
+void seen_published(struct seen *seen);
+
+/* It was seen elsewhere: flag is SEEN_IMPORTED, SEEN_MARKED or
+ * SEEN_REBUILT. */
+uint32_t seen_imported(struct seen *seen, const char *id, uint64_t octets,
+    uint64_t header_hash, time_t when, unsigned int flag);
+
+/* For a message by index: it is not known after all; DELE was sent. */
+void seen_undo(struct seen *seen, uint32_t index);
+void seen_deleted(struct seen *seen, uint32_t index);
+
+/* The header hash of its record, read from the file; 0: unknown. */
+uint64_t seen_header_hash(struct seen *seen, uint32_t index);
+
+/* Its listed size or its id is another now, but it is the same message. */
+void seen_update(struct seen *seen, uint32_t index, const char *id,
+    uint64_t octets, uint64_t header_hash);
+
+/*
+ * The listing is complete and makes sense: note for every message whether it
+ * is missing or back, and the session with what STAT said.  Forgets what has
+ * been missing for 30 session days.
+ */
+void seen_session_done(struct seen *seen, uint64_t count, uint64_t octets);
+
+/* What a crash left unpublished. */
+struct seen_pending {
+	const char *id;
+	const char *place;
+	uint32_t index;
+};
+/* where is NULL if nothing is pending.  Valid until the next record. */
+size_t seen_pending(const struct seen *seen, const char **where,
+    const struct seen_pending **pending);
+
+/*
+ * Import the list that mpop keeps in path, the blocks of this user and host
+ * only.  *count is how many ids it gave; a missing file gives none.
+ * ERR_IO if it cannot be read or is no such list.
+ */
+int seen_import_mpop(
+    struct seen *seen, const char *path, size_t *count, struct err *err);
+
+/* Does the file at path hold a list of mpop's? */
+bool seen_is_mpop_list(const char *path);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+/* From a host name to a connected socket. */
+#ifndef WIRE_DIAL_H
+#define WIRE_DIAL_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+
+struct dial_params {
+	const char *host;    /* name or address; IDN in UTF-8 */
+	const char *service; /* port number or name of a service */
+	int family;	     /* AF_UNSPEC, AF_INET or AF_INET6 */
+	int64_t timeout;     /* milliseconds for name and TCP together */
+};
+
+/*
+ * Resolve and connect.  All addresses are tried, in the order of
+ * getaddrinfo(3) with the families taking turns; the next one starts when one
+ * has failed or after 250 ms without an answer, and the first to connect wins
+ * (RFC 8305).  Returns a non-blocking, close-on-exec descriptor with
+ * TCP_NODELAY, or -1: ERR_NOHOST, ERR_UNAVAILABLE (each address and its cause
+ * is named), ERR_TEMPFAIL (the time is up, or the resolver failed for now).
+ */
+int dial(const struct dial_params *params, struct err *err);
+
+#endif

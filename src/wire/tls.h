@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/* TLS over a connected socket; the only file that knows GnuTLS sessions. */
+#ifndef WIRE_TLS_H
+#define WIRE_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct tls_params {
+	const char *host;	/* for the name check and SNI; IDN in UTF-8 */
+	const char *trust_file; /* PEM; NULL: the system's */
+	const char *const *fingerprints; /* hexadecimal, colons optional */
+	size_t n_fingerprints;	/* with any, they alone decide whom to trust */
+	bool certcheck;		/* false: anybody will do */
+	const char *priorities; /* GnuTLS priority string; NULL: default */
+};
+
+struct tls;
+
+/*
+ * Handshake as a client on a non-blocking descriptor (which stays the
+ * caller's), until the clock stands at until, and verify the server before
+ * anything is sent to it.  ERR_PROTOCOL when the handshake or the certificate
+ * fails: the text names what is wrong with it (expired, other host,
+ * self-signed, unknown issuer, pin), its subject, dates, and SHA-256.  The
+ * trust store is read only when it is needed.  NULL on failure.
+ */
+struct tls *tls_open(
+    int fd, const struct tls_params *params, int64_t until, struct err *err);
+
+/* Read the system's trust store now, so that workers forked later share it;
+ * failure shows when it is needed. */
+void tls_preload_system_trust(void);
+
+#define TLS_WANT_READ -2
+#define TLS_WANT_WRITE -3
+
+/*
+ * At most n bytes; 0 after the peer's close_notify; TLS_WANT_*: poll and call
+ * again; -1 on failure.  An end of the stream without close_notify is a
+ * failure (ERR_TEMPFAIL).
+ */
+ssize_t tls_read(struct tls *tls, void *data, size_t n, struct err *err);
+
+/* As tls_read; after TLS_WANT_* call again with the same bytes. */
+ssize_t tls_write(struct tls *tls, const void *data, size_t n, struct err *err);
+
+/* Decrypted bytes are waiting that poll(2) does not know of. */
+bool tls_pending(const struct tls *tls);
+
+/* "TLS1.3 AES-256-GCM": a printable phrase, cut to fit. */
+char *tls_describe(const struct tls *tls, char *dst, size_t size);
+
+/* Say close_notify if that is possible at once, and free. */
+void tls_close(struct tls *tls);
+
+#endif
