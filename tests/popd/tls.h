@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/* The server's side of TLS over two descriptors that do not block. */
+#ifndef POPD_TLS_H
+#define POPD_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+	TLS_AGAIN = -2,
+	TLS_FAILED = -1
+};
+
+struct tls_server; /* certificate, key and priorities: shared, read only */
+struct tls;	   /* one connection */
+
+/* Loads PEM files; dies with a message. priorities may be NULL. */
+struct tls_server *tls_load(
+    const char *cert, const char *key, const char *priorities);
+
+void tls_unload(struct tls_server *server);
+
+/*
+ * Shakes hands until the deadline (text_now's clock). NULL on failure, the
+ * reason (a static string) in *why.
+ */
+struct tls *tls_accept(struct tls_server *server, int in, int out,
+    int64_t deadline, const char **why);
+
+/* Octets moved; 0 at the peer's end of the stream; TLS_AGAIN, TLS_FAILED. */
+ssize_t tls_read(struct tls *t, void *buf, size_t size);
+
+/* After TLS_AGAIN it must be called again with the same data. */
+ssize_t tls_write(struct tls *t, const void *data, size_t len);
+
+/* Decrypted input that poll does not know of. */
+bool tls_pending(struct tls *t);
+
+/* Sends close_notify, waiting for room at most until the deadline. */
+void tls_bye(struct tls *t, int out, int64_t deadline);
+
+/* Version name, as "TLS1.3". */
+const char *tls_version(struct tls *t);
+
+void tls_free(struct tls *t);
+
+/* Lower-case hexadecimal MD5 of two strings in a row (for APOP). */
+void tls_md5(const char *first, const char *second, char digest[33]);
+
+#endif
