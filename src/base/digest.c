@@ -40,6 +40,15 @@ digest_start_library(void)
 	started = true;
 }
 
+const char *
+digest_library_version(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "GnuTLS %s", gnutls_check_version(NULL));
+	return text;
+}
+
 struct digest *
 digest_new(void)
 {

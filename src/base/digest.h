@@ -13,6 +13,9 @@
  * hash never pays for it.  May be called any number of times. */
 void digest_start_library(void);
 
+/* "GnuTLS 3.7.9" */
+const char *digest_library_version(void);
+
 /* A SHA-256 in the making; digest_finish frees it. */
 struct digest;
 struct digest *digest_new(void);

@@ -28,7 +28,7 @@ static const struct class_row {
 
 #define N_CLASSES (sizeof(classes) / sizeof(classes[0]))
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 fill(struct err *err, enum err_class class, const char *fmt, va_list ap)
 {
 	err->class = class;

@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 enum log_level {
-	LOG_AT_WARNING, /* shown even with -q */
+	LOG_AT_NOTHING, /* -q: errors travel another way */
+	LOG_AT_WARNING, /* always but with -q */
 	LOG_AT_NOTICE,	/* shown on a terminal, or with -v */
 	LOG_AT_VERBOSE, /* -v */
 	LOG_AT_DEBUG,	/* -d: the conversation with the server */

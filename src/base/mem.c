@@ -38,6 +38,14 @@ mem_grow(void *old, size_t count, size_t size)
 	return there(reallocarray(old, count > 0 ? count : 1, size));
 }
 
+void *
+mem_room(void *array, size_t n, size_t size)
+{
+	if ((n & (n - 1)) != 0)
+		return array;
+	return mem_grow(array, n > 0 ? 2 * n : 1, size);
+}
+
 char *
 mem_dup(const char *string)
 {

@@ -13,6 +13,10 @@
 void *mem_alloc(size_t size);
 void *mem_zero(size_t count, size_t size);
 void *mem_grow(void *old, size_t count, size_t size);
+/* An array that held n items, with room for one more: grows when n is a power
+ * of two, so that the array needs no note of its capacity. */
+void *mem_room(void *array, size_t n, size_t size);
+
 char *mem_dup(const char *string);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

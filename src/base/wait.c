@@ -39,6 +39,26 @@ on_child(int signo)
 	(void)signo;
 }
 
+static sigset_t
+all_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < N_STOP_SIGNALS; i++)
+		sigaddset(&set, stop_signals[i]);
+	return set;
+}
+
+void
+wait_let_signals_in(bool in)
+{
+	sigset_t set = all_signals();
+
+	sigprocmask(in ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
 void
 wait_open(void)
 {
@@ -46,17 +66,12 @@ wait_open(void)
 	struct sigaction child = {
 	    .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	sigset_t blocked;
 
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGCHLD);
-	for (size_t i = 0; i < N_STOP_SIGNALS; i++) {
-		sigaddset(&blocked, stop_signals[i]);
+	for (size_t i = 0; i < N_STOP_SIGNALS; i++)
 		sigaction(stop_signals[i], &stop, NULL);
-	}
 	sigaction(SIGCHLD, &child, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	wait_let_signals_in(false);
 	sigemptyset(&waits.while_waiting);
 }
 

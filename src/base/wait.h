@@ -29,6 +29,9 @@ void wait_watch_parent(int parent);
 /* The signal that asked to stop, SIGHUP for a lost parent; 0 for none. */
 int wait_stop_signal(void);
 
+/* Let signals interrupt, or no longer, what is no wait: a prompt. */
+void wait_let_signals_in(bool in);
+
 /*
  * After a request to stop: allow waits again, but none beyond so many
  * milliseconds from now.

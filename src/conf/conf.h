@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "mail/deliver.h"
 
@@ -62,16 +63,18 @@ struct account {
 	char *passwordeval;
 	enum conf_switch tls;
 	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
-	char *tls_trust_file;	       /* NULL: the system's */
+	char *tls_trust_file;	       /* NULL: the system's; "" only before
+					  conf_finish: none */
 	struct conf_strings tls_fingerprint;
 	enum conf_switch tls_certcheck;
 	char *tls_priorities;
 	char *tls_host_override;
 	struct conf_delivery delivery;
 	char *uidls_file; /* after conf_finish: the path of the state */
+	char *uidls_said; /* after conf_finish: what gave that path */
 	enum conf_switch require_state;
 	enum conf_switch only_new;
-	enum conf_keep keep;
+	enum conf_keep keep;   /* keep_seconds has to follow it */
 	uint64_t keep_seconds; /* for CONF_KEEP_TIME */
 	uint64_t killsize;     /* octets or CONF_SIZE_OFF */
 	uint64_t skipsize;
@@ -79,7 +82,10 @@ struct account {
 	uint64_t max_bytes;    /* octets or CONF_SIZE_OFF */
 	bool newest_first;
 
-	bool tls_was_said; /* the keyword tls stood in the rc file */
+	bool tls_was_said;  /* the keyword tls was given, by whatever way */
+	uint64_t said;	    /* bit i: row i of the table stood in its section,
+			       or in one of its parents' */
+	uint64_t inherited; /* which of these stood in a parent's only */
 };
 
 struct conf {
@@ -103,13 +109,15 @@ char *conf_default_path(void);
  */
 struct conf *conf_read(const char *path, struct err *err);
 
-/* A conf with one account and no rc file, for --host. */
+/* A conf with one account and no rc file, for --host; conf_finish names it
+ * after its host. */
 struct conf *conf_without_file(void);
 
 /*
  * Take the overrides over into every account, fill in what depends on other
  * keywords (port, starttls, uidls_file), and check each account as a whole
- * (host, user, ...).
+ * (host, user, ...).  Once only.  ERR_USAGE for a mistake in an override,
+ * ERR_CONFIG for one in an account.
  */
 int conf_finish(struct conf *conf, const struct conf_override *overrides,
     size_t n, struct err *err);
@@ -123,8 +131,11 @@ int conf_finish(struct conf *conf, const struct conf_override *overrides,
 int conf_choose(struct conf *conf, char *const names[], size_t n, bool all,
     struct err *err);
 
-/* Print the effective settings of all accounts as an rc file, secrets as "*".
- */
+/* Append the effective settings of all accounts as an rc file, secrets as
+ * "*". */
+void conf_format(const struct conf *conf, struct buf *text);
+
+/* The same on standard output. */
 void conf_print(const struct conf *conf);
 
 /* Wipes the secrets. */

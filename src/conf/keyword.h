@@ -16,22 +16,37 @@ enum keyword_flags {
 	KEYWORD_EMPTY_IS_ON = 2, /* a missing argument means "on" */
 	KEYWORD_IGNORED = 4,	 /* accepted for mpop's sake, with a note */
 	KEYWORD_LATER = 8,	 /* "not supported yet", but for its default */
+	KEYWORD_LIST = 16,	 /* may be given several times and adds up */
+};
+
+struct keyword;
+
+/* What an argument may look like, and how its field is handled. */
+struct keyword_type {
+	size_t size; /* of the field, or of neighbours handled as one */
+
+	/* Check the argument and store it; why is set on failure: a phrase
+	 * such as "not a size". */
+	bool (*parse)(const struct keyword *keyword, const char *argument,
+	    struct account *account, const char **why);
+
+	/* The argument as one would write it (of a list: the i-th); the caller
+	 * frees it.  NULL: unset, or no more. */
+	char *(*print)(const struct keyword *keyword,
+	    const struct account *account, size_t i);
+
+	/* NULL for plain values: give a field that was copied bit by bit
+	 * memory of its own; release a field and leave it empty. */
+	void (*own)(void *field);
+	void (*clear)(void *field);
 };
 
 struct keyword {
 	const char *name;
 	const char *initial; /* default as one would write it, NULL: none */
 	unsigned int flags;
-	size_t offset; /* of the field in struct account */
-
-	/* Check the argument and store it; why is set on failure: a phrase
-	 * such as "not a size". */
-	bool (*parse)(const struct keyword *keyword, const char *argument,
-	    void *field, const char **why);
-
-	/* The argument as one would write it; the caller frees it.  NULL:
-	 * unset. */
-	char *(*print)(const struct keyword *keyword, const void *field);
+	size_t offset;			 /* of the field in struct account */
+	const struct keyword_type *type; /* NULL: no field */
 
 	/* What parse chooses from, "on|off|auto", where that is useful. */
 	const char *choices;
@@ -43,7 +58,8 @@ const struct keyword *keyword_table(size_t *n);
 /* By name, whatever its case; NULL if there is none. */
 const struct keyword *keyword_find(const char *name);
 
-/* The known one nearest to a misspelt name, or NULL. */
+/* The known one (or account, defaults, eval, include) nearest to a misspelt
+ * name, or NULL. */
 const char *keyword_nearest(const char *name);
 
 #endif
