@@ -45,17 +45,20 @@ struct client_reply {
 
 struct client;
 
-/* The connection stays the caller's and must outlive the client. */
+/* The connection stays the caller's and must outlive the client.  Its first
+ * reply is the greeting: queue CMD_GREETING for it. */
 struct client *client_open(struct conn *conn);
 void client_close(struct client *client);
 
-/* How much may be in flight: commands, and octets of expected replies. */
+/* How much may be in flight: commands, and octets of expected replies.  One
+ * command always may; that is also what a new client begins with. */
 void client_window(struct client *client, size_t commands, uint64_t octets);
 
 /*
  * Append a command; args is what follows the keyword (NULL for nothing), no
- * CR, LF or NUL in it (ERR_CONFIG).  For commands about one message, number
- * is its number and expected the octets that the reply may bring.
+ * CR or LF in it (ERR_CONFIG).  It is copied, and wiped once it was sent.
+ * For commands about one message, number is its number and expected the
+ * octets that the reply may bring; TOP asks for the header only.
  */
 int client_queue(struct client *client, enum client_command command,
     const char *args, struct err *err);
@@ -71,13 +74,14 @@ void client_drop_unsent(struct client *client);
 /*
  * The status line of the oldest command, sending what the window allows.
  * ERR_PROTOCOL if it is no status line; "-ERR" is a reply, not a failure.
- * Must be followed by client_body or client_next_line up to its end, if the
- * reply is ok and the command's response is multi-line.
+ * If it is ok, the response to RETR and TOP must be read by client_body, that
+ * to CAPA, UIDL and LIST (without arguments) by client_next_line, up to its
+ * end, before the next reply.  To ask in another order is ERR_SOFTWARE.
  */
 int client_reply(
     struct client *client, struct client_reply *reply, struct err *err);
 
-/* Fill err with what the server said no to: "RETR 3: server says: ...". */
+/* Fill err: "server says no to RETR 3: ...".  Always returns -1. */
 int client_refused(
     const struct client_reply *reply, enum err_class class, struct err *err);
 
@@ -86,11 +90,11 @@ typedef int client_sink(
     void *context, const char *data, size_t n, struct err *err);
 
 /*
- * Stream the multi-line response.  When the sink fails, the rest is still
- * read and dropped, so that the session stays in step, and -1 is returned
- * with *in_step true; when the connection fails, *in_step is false.
- * *octets is the size of the message as it came over the wire.  A body that
- * grows beyond limit octets ends the session (0: no limit).
+ * Stream a message.  When the sink fails, the rest is still read and dropped,
+ * so that the session stays in step: -1 is returned with in_step true.  With
+ * in_step false the session is over: the connection failed, or the message
+ * grew beyond limit octets (0: no limit; ERR_TEMPFAIL).  After both, err
+ * holds what the sink said.  octets is the message's size as RFC 1939 counts.
  */
 struct client_body {
 	client_sink *sink;
@@ -103,13 +107,16 @@ int client_body(
     struct client *client, struct client_body *body, struct err *err);
 
 /*
- * The next line of a multi-line response, raw, without its stuffed dot and
- * line end.  Returns 1 for a line, 0 at the end, -1 on failure.
+ * The next line of a listing, raw, without its stuffed dot and line end (a
+ * bare LF is one, too, so this is not for messages), valid until the next
+ * call.  Returns 1 for a line, 0 at the end, -1 on failure.  The answer to
+ * CAPA may take one timeout and 1 MiB in all (ERR_PROTOCOL).
  */
 int client_next_line(
     struct client *client, const char **line, size_t *n, struct err *err);
 
-/* Queue, send, read reply and lines of CAPA; "-ERR" leaves known false. */
+/* Queue, send, read reply and lines of CAPA; "-ERR" leaves known false.
+ * Nothing else may be queued. */
 int client_capa(
     struct client *client, struct capabilities *capa, struct err *err);
 

@@ -27,7 +27,8 @@ struct status_line {
 	size_t text_len;
 };
 
-/* False if it is neither "+OK" nor "-ERR" followed by a blank or the end. */
+/* False if it is neither "+OK" nor "-ERR" (or "+ERR", which some servers say
+ * for it) followed by a blank or the end; upper case only (RFC 1939). */
 bool parse_status(const char *line, size_t n, struct status_line *status);
 
 /* Capabilities (RFC 2449 section 6 and later). */

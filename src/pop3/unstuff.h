@@ -8,7 +8,6 @@
 #ifndef POP3_UNSTUFF_H
 #define POP3_UNSTUFF_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +15,8 @@ enum unstuff_state {
 	UNSTUFF_LINE_START,
 	UNSTUFF_TEXT,
 	UNSTUFF_CR,	/* a CR is held back: the next byte decides */
-	UNSTUFF_DOT,	/* the dot at a line's start is held back */
-	UNSTUFF_DOT_CR, /* dot and CR are held back */
+	UNSTUFF_DOT,	/* the dot at a line's start has passed */
+	UNSTUFF_DOT_CR, /* and a CR behind it is held back */
 	UNSTUFF_DONE,	/* the terminator has passed */
 };
 
@@ -30,12 +29,14 @@ struct unstuff {
 void unstuff_init(struct unstuff *unstuff);
 
 /*
- * Filter n bytes of in to out, which has room for n + 2 bytes (a CR and a
- * dot may have been held back); out may be in, if two bytes before in are
- * there and out is in - 2.  *produced says how many were written.  Returns the
- * number of bytes used: fewer than n only when the terminator has passed.
+ * Filter n > 0 bytes in place and return how many were used: these are never
+ * to be shown again, the others must come again in the next call.  *out is
+ * where the produced bytes are (*produced, perhaps 0): in data, or for a CR
+ * that was held back elsewhere, with no byte used.  So each call makes
+ * progress, nothing is ever written outside of the used bytes, and all n are
+ * used unless a CR came free or the terminator has passed.
  */
-size_t unstuff(struct unstuff *unstuff, const char *in, size_t n, char *out,
+size_t unstuff(struct unstuff *unstuff, char *data, size_t n, const char **out,
     size_t *produced);
 
 #endif
