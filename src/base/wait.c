@@ -122,7 +122,7 @@ wait_for(struct pollfd *fds, nfds_t n, int64_t until, struct err *err)
 	struct timespec timeout;
 	int ready;
 
-	if (stop_signal != 0 && waits.grace == 0)
+	if (stop_signal != 0 && wait_clock() >= waits.grace)
 		return stopped(err);
 	if (waits.grace != 0 && waits.grace < until)
 		until = waits.grace;

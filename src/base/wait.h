@@ -33,8 +33,8 @@ int wait_stop_signal(void);
 void wait_let_signals_in(bool in);
 
 /*
- * After a request to stop: allow waits again, but none beyond so many
- * milliseconds from now.
+ * After a request to stop: allow waits again, for so many milliseconds from
+ * now; beyond that they fail as before.
  */
 void wait_grace(int64_t milliseconds);
 

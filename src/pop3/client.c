@@ -284,6 +284,7 @@ refill(struct client *client)
 		return;
 	while (client->sent < client->count && window_has_room(client))
 		send_next(client);
+	conn_push(client->conn);
 }
 
 static struct queued

@@ -42,6 +42,9 @@ void conn_expect(struct conn *conn, size_t span);
 /* Append n bytes to what is queued. */
 void conn_send(struct conn *conn, const void *data, size_t n);
 
+/* Send as much of it as goes without waiting; failures show later. */
+void conn_push(struct conn *conn);
+
 /* Send all that is queued. */
 int conn_flush(struct conn *conn, struct err *err);
 
@@ -62,6 +65,9 @@ void conn_consume(struct conn *conn, size_t n);
 
 /* Has anything arrived that was not consumed?  Never waits. */
 bool conn_has_input(struct conn *conn);
+
+/* Shorten all waits: the session must be over so many milliseconds from now. */
+void conn_limit(struct conn *conn, int64_t milliseconds);
 
 /* Octets received in all. */
 uint64_t conn_received(const struct conn *conn);

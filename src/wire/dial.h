@@ -12,7 +12,7 @@ struct dial_params {
 	const char *host;    /* name or address; IDN in UTF-8 */
 	const char *service; /* port number or name of a service */
 	int family;	     /* AF_UNSPEC, AF_INET or AF_INET6 */
-	int64_t timeout;     /* milliseconds for name and TCP together */
+	int64_t timeout;     /* milliseconds for name and TCP; 0: none */
 };
 
 /*
@@ -21,7 +21,8 @@ struct dial_params {
  * has failed or after 250 ms without an answer, and the first to connect wins
  * (RFC 8305).  Returns a non-blocking, close-on-exec descriptor with
  * TCP_NODELAY, or -1: ERR_NOHOST, ERR_UNAVAILABLE (each address and its cause
- * is named), ERR_TEMPFAIL (the time is up, or the resolver failed for now).
+ * is named), ERR_TEMPFAIL (the time is up, or the resolver failed for now),
+ * ERR_CONFIG (no such service).
  */
 int dial(const struct dial_params *params, struct err *err);
 

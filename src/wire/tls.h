@@ -32,6 +32,13 @@ struct tls;
 struct tls *tls_open(
     int fd, const struct tls_params *params, int64_t until, struct err *err);
 
+/*
+ * The form of a host name that the DNS knows: a name in UTF-8 becomes A-labels
+ * (RFC 5890), any other a plain copy.  NULL with ERR_CONFIG if it is no name.
+ * The caller frees it.
+ */
+char *tls_idn_to_ascii(const char *host, struct err *err);
+
 /* Read the system's trust store now, so that workers forked later share it;
  * failure shows when it is needed. */
 void tls_preload_system_trust(void);
@@ -40,16 +47,17 @@ void tls_preload_system_trust(void);
 #define TLS_WANT_WRITE -3
 
 /*
- * At most n bytes; 0 after the peer's close_notify; TLS_WANT_*: poll and call
- * again; -1 on failure.  An end of the stream without close_notify is a
- * failure (ERR_TEMPFAIL).
+ * At most n bytes; 0 after the peer's close_notify; TLS_WANT_*: call again,
+ * after poll(2) unless there is something tls_pending; -1 on failure.  An end
+ * of the stream without close_notify is a failure (ERR_TEMPFAIL).
  */
 ssize_t tls_read(struct tls *tls, void *data, size_t n, struct err *err);
 
-/* As tls_read; after TLS_WANT_* call again with the same bytes. */
+/* As tls_read; after TLS_WANT_* call again with the same bytes, which may be
+ * followed by more. */
 ssize_t tls_write(struct tls *tls, const void *data, size_t n, struct err *err);
 
-/* Decrypted bytes are waiting that poll(2) does not know of. */
+/* Received bytes are waiting that poll(2) does not know of. */
 bool tls_pending(const struct tls *tls);
 
 /* "TLS1.3 AES-256-GCM": a printable phrase, cut to fit. */
