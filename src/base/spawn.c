@@ -14,7 +14,10 @@
 #include "base/mem.h"
 #include "base/wait.h"
 
-#define KILL_GRACE 2000 /* milliseconds from SIGTERM to SIGKILL */
+#define KILL_GRACE 2000	 /* milliseconds from SIGTERM to SIGKILL */
+#define STOP_GRACE 1700	 /* milliseconds to end by itself at a stop */
+#define STOP_KILL 200	 /* milliseconds from SIGTERM to SIGKILL then */
+#define DRAIN_CHUNKS 256 /* read at once of one that never stops writing */
 
 extern char **environ;
 
@@ -26,22 +29,42 @@ struct child {
 	int err;
 };
 
+static bool
+same_name(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "=");
+
+	return strncmp(a, b, n + 1) == 0;
+}
+
+static bool
+is_replaced(const char *variable, const char *const *extra)
+{
+	for (; extra != NULL && *extra != NULL; extra++)
+		if (same_name(*extra, variable))
+			return true;
+	return false;
+}
+
+/* Of two equal names some shells take the first and some the last. */
 static char **
 make_environment(const char *const *extra)
 {
-	size_t n = 0, n_extra = 0;
-	char **env;
+	char **env = NULL;
+	size_t n = 0;
 
-	while (environ[n] != NULL)
-		n++;
-	while (extra != NULL && extra[n_extra] != NULL)
-		n_extra++;
-	env = mem_zero(n + n_extra + 1, sizeof(*env));
-	/* The first of two equal names wins: ours. */
-	for (size_t i = 0; i < n_extra; i++)
-		env[i] = mem_dup(extra[i]);
-	for (size_t i = 0; i < n; i++)
-		env[n_extra + i] = mem_dup(environ[i]);
+	for (size_t i = 0; environ[i] != NULL; i++) {
+		if (is_replaced(environ[i], extra))
+			continue;
+		env = mem_room(env, n, sizeof(*env));
+		env[n++] = mem_dup(environ[i]);
+	}
+	for (size_t i = 0; extra != NULL && extra[i] != NULL; i++) {
+		env = mem_room(env, n, sizeof(*env));
+		env[n++] = mem_dup(extra[i]);
+	}
+	env = mem_room(env, n, sizeof(*env));
+	env[n] = NULL;
 	return env;
 }
 
@@ -132,15 +155,20 @@ static void
 drain(int *fd, struct buf *kept, size_t max)
 {
 	char chunk[4096];
-	ssize_t n;
+	ssize_t n = 1;
 
 	if (*fd == -1)
 		return;
-	while ((n = read(*fd, chunk, sizeof(chunk))) > 0) {
+	for (int i = 0; i < DRAIN_CHUNKS && n > 0; i++) {
 		size_t room = max - kept->len;
 
-		buf_append(kept, chunk, (size_t)n < room ? (size_t)n : room);
+		n = read(*fd, chunk, sizeof(chunk));
+		if (n > 0)
+			buf_append(
+			    kept, chunk, (size_t)n < room ? (size_t)n : room);
 	}
+	if (n > 0)
+		return;
 	if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		close(*fd);
 		*fd = -1;
@@ -177,18 +205,32 @@ wait_for_end(struct child *child, struct spawn_result *result, size_t max,
 }
 
 static void
-end_child(struct child *child, struct spawn_result *result, size_t max)
+end_child(struct child *child, struct spawn_result *result, size_t max,
+    int64_t patience)
 {
 	struct err ignored;
 
 	send_signal(child, SIGTERM);
-	if (wait_stop_signal() != 0)
-		wait_grace(KILL_GRACE);
 	if (wait_for_end(
-		child, result, max, wait_clock() + KILL_GRACE, &ignored) == 1)
+		child, result, max, wait_clock() + patience, &ignored) == 1)
 		return;
 	send_signal(child, SIGKILL);
 	waitpid(child->pid, &result->status, 0);
+}
+
+/* What it does is not known to be done before it ends: at a request to stop
+ * it may still end by itself. */
+static int
+let_end(struct child *child, struct spawn_result *result, size_t max)
+{
+	struct err ignored;
+
+	wait_grace(STOP_GRACE + STOP_KILL);
+	if (wait_for_end(
+		child, result, max, wait_clock() + STOP_GRACE, &ignored) == 1)
+		return 0;
+	end_child(child, result, max, STOP_KILL);
+	return -1;
 }
 
 int
@@ -196,21 +238,24 @@ spawn_run(
     const struct spawn *spawn, struct spawn_result *result, struct err *err)
 {
 	struct child child = {.own_group = spawn->own_group};
-	int ended;
+	size_t max = spawn->output_max;
+	int ended, status = 0;
 
 	*result = (struct spawn_result){0};
 	if (start_with_pipes(spawn, &child, err) == -1)
 		return -1;
-	ended = wait_for_end(&child, result, spawn->output_max,
-	    wait_clock() + spawn->timeout, err);
-	if (ended != 1)
-		end_child(&child, result, spawn->output_max);
+	ended = wait_for_end(
+	    &child, result, max, wait_clock() + spawn->timeout, err);
+	if (ended == -1)
+		status = let_end(&child, result, max);
+	if (ended == 0)
+		end_child(&child, result, max, KILL_GRACE);
 	result->timed_out = ended == 0;
 	if (child.out != -1)
 		close(child.out);
 	if (child.err != -1)
 		close(child.err);
-	return ended == -1 ? -1 : 0;
+	return status;
 }
 
 void

@@ -29,10 +29,11 @@ struct spawn_result {
 /*
  * Runs it with default signals, no descriptor of ours beyond 0 to 2.  The end
  * is that of the command itself: children that it leaves behind are not
- * waited for.  One that runs too long, or while poplar is asked to stop, gets
- * SIGTERM and two seconds later SIGKILL.  Returns 0 with *result filled
- * whatever the command did, -1 if it could not be run or a stop was asked
- * for.  spawn_result_free in either case.
+ * waited for.  One that runs too long gets SIGTERM and two seconds later
+ * SIGKILL.  When poplar is asked to stop, it has not quite two seconds to end
+ * by itself before that.  Returns 0 with *result filled whatever the command
+ * did, -1 if it could not be run or had to be ended for a stop.
+ * spawn_result_free in either case.
  */
 int spawn_run(
     const struct spawn *spawn, struct spawn_result *result, struct err *err);

@@ -102,6 +102,12 @@ stopped(struct err *err)
 	    err, ERR_TEMPFAIL, "stopped by SIG%s", sigabbrev_np(stop_signal));
 }
 
+int
+wait_check(struct err *err)
+{
+	return stop_signal != 0 ? stopped(err) : 0;
+}
+
 static struct timespec
 until_to_timeout(int64_t until)
 {

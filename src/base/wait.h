@@ -29,6 +29,9 @@ void wait_watch_parent(int parent);
 /* The signal that asked to stop, SIGHUP for a lost parent; 0 for none. */
 int wait_stop_signal(void);
 
+/* -1 (ERR_TEMPFAIL) when asked to stop, even if waits are still allowed. */
+int wait_check(struct err *err);
+
 /* Let signals interrupt, or no longer, what is no wait: a prompt. */
 void wait_let_signals_in(bool in);
 

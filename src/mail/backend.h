@@ -11,6 +11,11 @@ struct deliver {
 	const struct deliver_backend *backend;
 };
 
+/* So does what a back end keeps locked between recovery and release. */
+struct deliver_lock {
+	const struct deliver_backend *backend;
+};
+
 /* The verbs mean what deliver.h says of deliver_VERB; NULL is "nothing to
  * do", as release for a Maildir. */
 struct deliver_backend {

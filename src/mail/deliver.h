@@ -31,6 +31,7 @@ struct deliver_params {
 	int64_t mda_timeout; /* milliseconds */
 	time_t delivered;    /* when the state last delivered to this target;
 				0: never, so that it may be made */
+	bool look_only;	     /* open makes nothing, and begin never follows */
 };
 
 /* What is known of a message before its first byte. */
@@ -52,6 +53,9 @@ struct deliver_facts {
 /* Of begin, write and stage. */
 #define DELIVER_OK 0
 #define DELIVER_REFUSED 1 /* this message failed; the next one may not */
+/* The same, but through no fault of its own: the command asked for a later
+ * try, was killed, or took too long. */
+#define DELIVER_DEFERRED 2
 #define DELIVER_FAILED -1 /* the place itself failed: no use to go on */
 
 struct deliver;

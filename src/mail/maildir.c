@@ -1,0 +1,933 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A name says all that recovery needs: SECONDS.MmicrosecondsPpidQcountUtag
+ * .HOST,S=size,W=wire-size.  In tmp/, where the sizes are not known yet, it
+ * ends before the first comma.  Who renames a message keeps that part.
+ */
+#include "mail/backend.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "mail/owner.h"
+
+#define BATCH_MAX 128
+#define BUFFER_SIZE ((size_t)256 << 10)
+#define WRITE_OUT_EVERY ((uint64_t)4 << 20)
+#define NAME_ROOM 256
+#define HOST_ROOM 100
+#define TAG_LEN 16
+
+/* The path is not to fill all the room that a place and a word leave. */
+#define PATH_LIMIT (DELIVER_WHERE_MAX - 64)
+
+/* For deliver_params.delivered: it was, nobody knows when. */
+#define SOME_DAY 1
+
+enum {
+	TMP,
+	NEW,
+	CUR,
+	N_FOLDERS
+};
+
+static const char *const folder_names[N_FOLDERS] = {"tmp", "new", "cur"};
+
+/* An existing Maildir; all descriptors are of directories, -1 for none. */
+struct folders {
+	char *path; /* absolute */
+	int root;
+	int fds[N_FOLDERS];
+};
+
+/* A message whole in tmp/. */
+struct staged {
+	char name[NAME_ROOM];
+	size_t base; /* its name in tmp/ is so long */
+	int fd;	     /* -1 once its data is durable */
+};
+
+struct maildir {
+	struct deliver deliver;
+	struct folders folders;
+	char host[HOST_ROOM];
+	pid_t pid;
+	bool swept;
+	bool root_synced;
+	uint64_t count;	   /* messages begun */
+	size_t n_open;	   /* staged ones with a descriptor */
+	size_t open_limit; /* for n_open */
+	size_t n_staged;
+	size_t n_published; /* the first so many have left tmp/ */
+	struct staged *staged;
+	/* the message between begin and stage; fd is -1 when there is none */
+	struct staged current;
+	uint64_t written;
+	uint64_t written_out; /* on its way to the disk already */
+	size_t used;
+	char *buffer;
+};
+
+/* What a name of ours says; the pointers lead into it. */
+struct name {
+	uint64_t seconds;
+	uint64_t pid;
+	const char *tag;
+	const char *host;
+	size_t host_len;
+	size_t base; /* length up to the sizes */
+	bool has_sizes;
+	uint64_t size;
+	uint64_t wire;
+};
+
+/* -- names -- */
+
+/* What Maildir practice makes of "/" and ":", for all that is not plain. */
+static void
+encode_host(char dst[HOST_ROOM])
+{
+	char host[OWNER_HOST_MAX];
+	size_t used = 0;
+
+	owner_host(host);
+	for (const char *s = host; *s != '\0' && used + 5 < HOST_ROOM; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 0x80 && (isalnum(c) || strchr("._-", c) != NULL))
+			dst[used++] = *s;
+		else
+			used += (size_t)snprintf(dst + used, 5, "\\%03o", c);
+	}
+	dst[used] = '\0';
+}
+
+/* The letter and the number behind it. */
+static bool
+take_number(const char **s, char letter, uint64_t *value)
+{
+	size_t digits;
+
+	if (letter != '\0' && *(*s)++ != letter)
+		return false;
+	digits = strspn(*s, "0123456789");
+	if (!text_to_number(*s, digits, UINT64_MAX, value))
+		return false;
+	*s += digits;
+	return true;
+}
+
+static bool
+take_tag(const char **s, const char **tag)
+{
+	if (**s != 'U' || strspn(*s + 1, "0123456789abcdef") != TAG_LEN)
+		return false;
+	*tag = *s + 1;
+	*s += 1 + TAG_LEN;
+	return true;
+}
+
+/* False for all that poplar did not name. */
+static bool
+parse_name(const char *string, struct name *name)
+{
+	const char *s = string;
+	uint64_t ignored;
+
+	if (!take_number(&s, '\0', &name->seconds) || *s++ != '.' ||
+	    !take_number(&s, 'M', &ignored) ||
+	    !take_number(&s, 'P', &name->pid) ||
+	    !take_number(&s, 'Q', &ignored) || !take_tag(&s, &name->tag) ||
+	    *s++ != '.')
+		return false;
+	name->host = s;
+	name->host_len = strcspn(s, ",:");
+	s += name->host_len;
+	name->base = (size_t)(s - string);
+	name->has_sizes = strncmp(s, ",S=", 3) == 0;
+	if (!name->has_sizes)
+		return name->host_len > 0;
+	s += 2;
+	name->has_sizes =
+	    take_number(&s, '=', &name->size) && strncmp(s, ",W=", 3) == 0;
+	s += name->has_sizes ? 2 : 0;
+	name->has_sizes = name->has_sizes &&
+	    take_number(&s, '=', &name->wire) && strchr(",:", *s) != NULL;
+	return name->host_len > 0;
+}
+
+/* -- the directories -- */
+
+static void
+folders_close(struct folders *folders)
+{
+	if (folders->root != -1)
+		close(folders->root);
+	for (size_t i = 0; i < N_FOLDERS; i++)
+		if (folders->fds[i] != -1)
+			close(folders->fds[i]);
+	free(folders->path);
+}
+
+static int
+sync_folder(
+    const struct folders *folders, int fd, const char *name, struct err *err)
+{
+	if (fsync(fd) == -1)
+		return err_set_errno(err, ERR_IO,
+		    "cannot flush directory %s%s%s", folders->path,
+		    name[0] != '\0' ? "/" : "", name);
+	return 0;
+}
+
+/* Where the parent may not be opened, its directory can only be flushed with
+ * the rest of the file system, if at all. */
+static int
+sync_parent(const char *path, int fd, struct err *err)
+{
+	if (file_sync_parent(path, err) == 0)
+		return 0;
+	if (err->class != ERR_CANTCREAT)
+		return -1;
+#ifdef __linux__
+	if (syncfs(fd) == -1)
+		return err_set_errno(err, ERR_IO, "cannot flush %s", path);
+#else
+	(void)fd;
+#endif
+	return 0;
+}
+
+static int
+gone(const char *path, time_t delivered, struct err *err)
+{
+	char date[32] = "an earlier day";
+	struct tm tm;
+
+	if (delivered != SOME_DAY && localtime_r(&delivered, &tm) != NULL)
+		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
+	err_set(err, ERR_CANTCREAT,
+	    "there is no Maildir %s: it was here on %s; is the disk mounted?",
+	    path, date);
+	return err_hint(err,
+	    "if it is gone for good, make it anew: mkdir -p "
+	    "%s/tmp %s/new %s/cur",
+	    path, path, path);
+}
+
+/* Slashes at the end would hide the parent. */
+static char *
+trim_path(const char *target)
+{
+	char *path = mem_dup(target);
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = '\0';
+	return path;
+}
+
+static int
+check_parent(const char *path, struct err *err)
+{
+	char *parent = file_parent(path);
+	struct stat st;
+	int status = 0;
+
+	if (stat(parent, &st) == -1)
+		status = err_set_errno(err, ERR_CANTCREAT,
+		    "cannot make Maildir %s in %s", path, parent);
+	else if (access(parent, W_OK | X_OK) == -1)
+		status = err_set_errno(
+		    err, ERR_CANTCREAT, "cannot make Maildir %s", path);
+	free(parent);
+	return status;
+}
+
+static int
+make_root(const char *path, struct err *err)
+{
+	if (check_parent(path, err) == -1)
+		return -1;
+	if (mkdir(path, 0700) == -1 && errno != EEXIST)
+		return err_set_errno(err, err_class_of_errno(errno),
+		    "cannot make Maildir %s", path);
+	return 0;
+}
+
+static bool
+is_empty(int root)
+{
+	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd != -1 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	bool empty = dir != NULL;
+
+	while (empty && (entry = readdir(dir)) != NULL)
+		empty = strcmp(entry->d_name, ".") == 0 ||
+		    strcmp(entry->d_name, "..") == 0;
+	if (dir != NULL)
+		closedir(dir);
+	else if (fd != -1)
+		close(fd);
+	return empty;
+}
+
+/* How many of the three are there; a failure for what is in their way. */
+static int
+count_folders(const struct folders *folders, struct err *err)
+{
+	struct stat st;
+	int n = 0;
+
+	for (size_t i = 0; i < N_FOLDERS; i++) {
+		if (fstatat(folders->root, folder_names[i], &st, 0) == 0) {
+			n++;
+			errno = ENOTDIR;
+			if (S_ISDIR(st.st_mode))
+				continue;
+		} else if (errno == ENOENT)
+			continue;
+		return err_set_errno(err, err_class_of_errno(errno),
+		    "cannot use %s/%s", folders->path, folder_names[i]);
+	}
+	return n;
+}
+
+static int
+make_folders(const struct folders *folders, struct err *err)
+{
+	for (size_t i = 0; i < N_FOLDERS; i++)
+		if (mkdirat(folders->root, folder_names[i], 0700) == -1 &&
+		    errno != EEXIST)
+			return err_set_errno(err, err_class_of_errno(errno),
+			    "cannot make directory %s/%s", folders->path,
+			    folder_names[i]);
+	return sync_folder(folders, folders->root, "", err);
+}
+
+static int
+open_folders(struct folders *folders, struct err *err)
+{
+	for (size_t i = 0; i < N_FOLDERS; i++) {
+		folders->fds[i] = openat(folders->root, folder_names[i],
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (folders->fds[i] == -1)
+			return err_set_errno(err, err_class_of_errno(errno),
+			    "cannot open directory %s/%s", folders->path,
+			    folder_names[i]);
+		if (i != CUR &&
+		    faccessat(folders->root, folder_names[i], W_OK | X_OK, 0) ==
+			-1)
+			return err_set_errno(err, err_class_of_errno(errno),
+			    "cannot write to %s/%s", folders->path,
+			    folder_names[i]);
+	}
+	return 0;
+}
+
+/* The root is open: see that it is a Maildir, or make it one. */
+static int
+furnish(struct folders *folders, const struct deliver_params *params,
+    struct err *err)
+{
+	int n = count_folders(folders, err);
+
+	if (n == -1)
+		return -1;
+	if (n == 0 && !is_empty(folders->root))
+		return err_set(err, ERR_CANTCREAT,
+		    "%s is no Maildir: it holds other files, and no tmp, new "
+		    "and cur",
+		    folders->path);
+	if (n == 0 && params->delivered != 0)
+		return gone(folders->path, params->delivered, err);
+	if (n < N_FOLDERS && params->look_only)
+		return 0;
+	if (n < N_FOLDERS && make_folders(folders, err) == -1)
+		return -1;
+	return open_folders(folders, err);
+}
+
+/* A run before this one may have made it and died before it was durable. */
+static int
+sync_made(struct folders *folders, const struct deliver_params *params,
+    struct err *err)
+{
+	if (params->delivered != 0 || params->look_only)
+		return 0;
+	if (sync_folder(folders, folders->root, "", err) == -1)
+		return -1;
+	return sync_parent(folders->path, folders->root, err);
+}
+
+static int
+find_root(struct folders *folders, const struct deliver_params *params,
+    const char *path, struct err *err)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+
+	folders->root = open(path, flags);
+	if (folders->root == -1 && errno == ENOENT) {
+		if (params->delivered != 0)
+			return gone(path, params->delivered, err);
+		if (params->look_only)
+			return check_parent(path, err);
+		if (make_root(path, err) == -1)
+			return -1;
+		folders->root = open(path, flags);
+	}
+	if (folders->root == -1)
+		return err_set_errno(err, err_class_of_errno(errno),
+		    "cannot open Maildir %s", path);
+	folders->path = realpath(path, NULL);
+	if (folders->path == NULL)
+		return err_set_errno(err, err_class_of_errno(errno),
+		    "cannot find the way to %s", path);
+	if (strlen(folders->path) > PATH_LIMIT ||
+	    strpbrk(folders->path, "\r\n") != NULL)
+		return err_set(err, ERR_CONFIG,
+		    "the path of the Maildir is too long or has a line end");
+	return 0;
+}
+
+static int
+folders_open(struct folders *folders, const struct deliver_params *params,
+    struct err *err)
+{
+	char *path = trim_path(params->target);
+	int status;
+
+	*folders = (struct folders){.root = -1, .fds = {-1, -1, -1}};
+	status = find_root(folders, params, path, err);
+	if (status == 0 && folders->root != -1)
+		status = furnish(folders, params, err);
+	if (status == 0 && folders->root != -1)
+		status = sync_made(folders, params, err);
+	free(path);
+	if (status == -1)
+		folders_close(folders);
+	return status;
+}
+
+/* Call visit for each name of ours in a folder. */
+typedef void visitor(void *context, const char *string, const struct name *);
+
+static int
+visit_folder(const struct folders *folders, int folder, visitor *visit,
+    void *context, struct err *err)
+{
+	int fd = openat(folders->root, folder_names[folder],
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd != -1 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	struct name name;
+	int error;
+
+	if (dir == NULL) {
+		err_set_errno(err, err_class_of_errno(errno),
+		    "cannot read directory %s/%s", folders->path,
+		    folder_names[folder]);
+		if (fd != -1)
+			close(fd);
+		return -1;
+	}
+	while (errno = 0, (entry = readdir(dir)) != NULL)
+		if (parse_name(entry->d_name, &name))
+			visit(context, entry->d_name, &name);
+	error = errno;
+	closedir(dir);
+	errno = error;
+	if (error != 0)
+		return err_set_errno(err, ERR_IO, "cannot read directory %s/%s",
+		    folders->path, folder_names[folder]);
+	return 0;
+}
+
+/* -- delivery -- */
+
+static struct deliver *
+maildir_open(const struct deliver_params *params, struct err *err)
+{
+	struct maildir *maildir = mem_zero(1, sizeof(*maildir));
+	struct rlimit limit;
+
+	if (folders_open(&maildir->folders, params, err) == -1) {
+		free(maildir);
+		return NULL;
+	}
+	maildir->deliver.backend = &maildir_backend;
+	maildir->current.fd = -1;
+	maildir->open_limit = BATCH_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur / 2 < BATCH_MAX)
+		maildir->open_limit = (size_t)limit.rlim_cur / 2;
+	encode_host(maildir->host);
+	maildir->pid = getpid();
+	return &maildir->deliver;
+}
+
+static struct maildir *
+of(struct deliver *deliver)
+{
+	return (struct maildir *)deliver;
+}
+
+/* "PATH/tmp/NAME" for a reason. */
+static int
+fail(const struct maildir *maildir, const struct staged *message,
+    const char *what, struct err *err)
+{
+	int error = errno;
+	enum err_class class = err_class_of_errno(error);
+
+	errno = error;
+	return err_set_errno(err, class, "cannot %s %s/tmp/%.*s", what,
+	    maildir->folders.path, (int)message->base, message->name);
+}
+
+static char *
+tmp_name(const struct staged *message, char dst[NAME_ROOM])
+{
+	snprintf(dst, NAME_ROOM, "%.*s", (int)message->base, message->name);
+	return dst;
+}
+
+/* Remove a message from tmp/. */
+static void
+discard(struct maildir *maildir, struct staged *message)
+{
+	char name[NAME_ROOM];
+
+	if (message->fd != -1)
+		close(message->fd);
+	message->fd = -1;
+	unlinkat(maildir->folders.fds[TMP], tmp_name(message, name), 0);
+}
+
+static void
+drop_batch(struct maildir *maildir)
+{
+	for (size_t i = maildir->n_published; i < maildir->n_staged; i++)
+		discard(maildir, &maildir->staged[i]);
+	maildir->n_staged = 0;
+	maildir->n_published = 0;
+	maildir->n_open = 0;
+}
+
+static void
+maildir_abort(struct deliver *deliver)
+{
+	struct maildir *maildir = of(deliver);
+
+	if (maildir->current.fd != -1)
+		discard(maildir, &maildir->current);
+}
+
+static void
+maildir_close(struct deliver *deliver)
+{
+	struct maildir *maildir = of(deliver);
+
+	maildir_abort(deliver);
+	drop_batch(maildir);
+	folders_close(&maildir->folders);
+	free(maildir->staged);
+	free(maildir->buffer);
+	free(maildir);
+}
+
+/* A leftover of ours: its process is gone. */
+static void
+sweep(void *context, const char *string, const struct name *name)
+{
+	const struct maildir *maildir = context;
+
+	if (name->has_sizes || name->host_len != strlen(maildir->host) ||
+	    memcmp(name->host, maildir->host, name->host_len) != 0 ||
+	    string[name->base] != '\0' || !owner_is_gone(name->pid))
+		return;
+	unlinkat(maildir->folders.fds[TMP], string, 0);
+}
+
+/* What it needs only when there is mail. */
+static void
+prepare(struct maildir *maildir)
+{
+	struct err ignored;
+
+	if (maildir->swept)
+		return;
+	maildir->swept = true;
+	visit_folder(&maildir->folders, TMP, sweep, maildir, &ignored);
+	maildir->staged = mem_zero(BATCH_MAX, sizeof(*maildir->staged));
+	maildir->buffer = mem_alloc(BUFFER_SIZE);
+}
+
+static void
+name_message(struct maildir *maildir, const char *tag)
+{
+	struct staged *current = &maildir->current;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	current->base = (size_t)snprintf(current->name, NAME_ROOM,
+	    "%lld.M%06ldP%ldQ%lluU%.16s.%s", (long long)now.tv_sec,
+	    now.tv_nsec / 1000, (long)maildir->pid,
+	    (unsigned long long)++maildir->count, tag, maildir->host);
+}
+
+static int
+maildir_begin(struct deliver *deliver, const struct deliver_message *message,
+    struct err *err)
+{
+	struct maildir *maildir = of(deliver);
+	struct staged *current = &maildir->current;
+
+	if (maildir->n_staged == BATCH_MAX)
+		return err_set(err, ERR_SOFTWARE, "the batch is full");
+	maildir_abort(deliver);
+	prepare(maildir);
+	do {
+		name_message(maildir, message->tag);
+		current->fd = openat(maildir->folders.fds[TMP], current->name,
+		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	} while (current->fd == -1 && errno == EEXIST);
+	if (current->fd == -1)
+		return fail(maildir, current, "create", err);
+	maildir->written = 0;
+	maildir->written_out = 0;
+	maildir->used = 0;
+	return DELIVER_OK;
+}
+
+/* Only a hint: what it cannot start, fdatasync does. */
+static void
+write_out(struct maildir *maildir)
+{
+#ifdef __linux__
+	sync_file_range(maildir->current.fd, (off_t)maildir->written_out,
+	    (off_t)(maildir->written - maildir->written_out),
+	    SYNC_FILE_RANGE_WRITE);
+#endif
+	maildir->written_out = maildir->written;
+}
+
+static int
+put(struct maildir *maildir, const char *data, size_t n, struct err *err)
+{
+	if (file_write(maildir->current.fd, data, n) == -1)
+		return fail(maildir, &maildir->current, "write", err);
+	maildir->written += n;
+	if (maildir->written - maildir->written_out >= WRITE_OUT_EVERY)
+		write_out(maildir);
+	return DELIVER_OK;
+}
+
+static int
+flush(struct maildir *maildir, struct err *err)
+{
+	size_t n = maildir->used;
+
+	maildir->used = 0;
+	return n > 0 ? put(maildir, maildir->buffer, n, err) : DELIVER_OK;
+}
+
+static int
+maildir_write(
+    struct deliver *deliver, const char *data, size_t n, struct err *err)
+{
+	struct maildir *maildir = of(deliver);
+
+	if (n > BUFFER_SIZE - maildir->used && flush(maildir, err) == -1)
+		return DELIVER_FAILED;
+	if (n >= BUFFER_SIZE)
+		return put(maildir, data, n, err);
+	memcpy(maildir->buffer + maildir->used, data, n);
+	maildir->used += n;
+	return DELIVER_OK;
+}
+
+static int
+sync_message(struct maildir *maildir, struct staged *message, struct err *err)
+{
+	int fd = message->fd;
+
+	if (fdatasync(fd) == -1)
+		return fail(maildir, message, "flush", err);
+	message->fd = -1;
+	if (close(fd) == -1)
+		return fail(maildir, message, "close", err);
+	return 0;
+}
+
+static int
+maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
+    char place[DELIVER_PLACE_MAX], struct err *err)
+{
+	struct maildir *maildir = of(deliver);
+	struct staged *current = &maildir->current;
+
+	if (flush(maildir, err) == -1)
+		return DELIVER_FAILED;
+	write_out(maildir);
+	snprintf(current->name + current->base, NAME_ROOM - current->base,
+	    ",S=%llu,W=%llu", (unsigned long long)maildir->written,
+	    (unsigned long long)facts->wire_octets);
+	strlcpy(place, current->name, DELIVER_PLACE_MAX);
+	/* Where few descriptors are allowed, flush it now. */
+	if (maildir->n_open >= maildir->open_limit &&
+	    sync_message(maildir, current, err) == -1)
+		return DELIVER_FAILED;
+	maildir->n_open += current->fd != -1;
+	maildir->staged[maildir->n_staged++] = *current;
+	current->fd = -1;
+	return DELIVER_OK;
+}
+
+static int
+sync_all(struct maildir *maildir, struct err *err)
+{
+	for (size_t i = 0; i < maildir->n_staged; i++)
+		if (maildir->staged[i].fd != -1 &&
+		    sync_message(maildir, &maildir->staged[i], err) == -1)
+			return -1;
+	maildir->n_open = 0;
+	if (maildir->root_synced)
+		return 0;
+	/* A run that died may have made new/ again and not flushed it. */
+	maildir->root_synced = true;
+	return sync_folder(&maildir->folders, maildir->folders.root, "", err);
+}
+
+static int
+maildir_sync(
+    struct deliver *deliver, char where[DELIVER_WHERE_MAX], struct err *err)
+{
+	struct maildir *maildir = of(deliver);
+
+	if (sync_all(maildir, err) == -1) {
+		drop_batch(maildir);
+		return -1;
+	}
+	snprintf(where, DELIVER_WHERE_MAX, "maildir %s", maildir->folders.path);
+	return 0;
+}
+
+static int
+maildir_publish(struct deliver *deliver, struct err *err)
+{
+	struct maildir *maildir = of(deliver);
+	const struct folders *folders = &maildir->folders;
+	char name[NAME_ROOM];
+
+	for (size_t i = maildir->n_published; i < maildir->n_staged; i++) {
+		const struct staged *message = &maildir->staged[i];
+
+		if (renameat(folders->fds[TMP], tmp_name(message, name),
+			folders->fds[NEW], message->name) == -1)
+			return fail(maildir, message, "move to new/", err);
+		maildir->n_published++;
+	}
+	maildir->n_staged = 0;
+	maildir->n_published = 0;
+	return sync_folder(folders, folders->fds[NEW], "new", err);
+}
+
+/* -- recovery -- */
+
+/* One recorded message. */
+struct missing {
+	struct deliver_recovery *item;
+	struct name name;
+};
+
+struct search {
+	struct missing *missing;
+	size_t n;
+};
+
+/* Is this the message, whatever a mail reader has put behind its name? */
+static void
+search_visit(void *context, const char *string, const struct name *name)
+{
+	const struct search *search = context;
+
+	for (size_t i = 0; i < search->n; i++) {
+		const struct missing *missing = &search->missing[i];
+
+		if (!missing->item->delivered &&
+		    missing->name.base == name->base &&
+		    memcmp(missing->item->place, string, name->base) == 0)
+			missing->item->delivered = true;
+	}
+}
+
+/* 1 if it was in tmp/ and is in new/ now, 0 if it was not there. */
+static int
+move_to_new(const struct folders *folders, const char *place,
+    const struct name *name, struct err *err)
+{
+	char base[NAME_ROOM];
+	struct stat st;
+
+	snprintf(base, sizeof(base), "%.*s", (int)name->base, place);
+	if (fstatat(folders->fds[TMP], base, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		if (errno == ENOENT)
+			return 0;
+		return err_set_errno(
+		    err, ERR_IO, "cannot look at %s/tmp", folders->path);
+	}
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != name->size) {
+		unlinkat(folders->fds[TMP], base, 0);
+		return 0;
+	}
+	if (renameat(folders->fds[TMP], base, folders->fds[NEW], place) == 0)
+		return 1;
+	/* Another account's sweep may have been quicker. */
+	if (errno == ENOENT)
+		return 0;
+	return err_set_errno(err, err_class_of_errno(errno),
+	    "cannot move %s/tmp/%s to new/", folders->path, base);
+}
+
+static int
+recover_items(const struct folders *folders, struct deliver_recovery *items,
+    size_t n, struct err *err)
+{
+	struct missing *missing = mem_zero(n + 1, sizeof(*missing));
+	struct search search = {.missing = missing};
+	int status = 0;
+
+	for (size_t i = 0; status == 0 && i < n; i++) {
+		struct missing *next = &missing[search.n];
+		int moved;
+
+		if (!parse_name(items[i].place, &next->name) ||
+		    !next->name.has_sizes ||
+		    strchr(items[i].place, '/') != NULL ||
+		    strlen(items[i].place) >= NAME_ROOM)
+			continue;
+		moved = move_to_new(folders, items[i].place, &next->name, err);
+		status = moved == -1 ? -1 : 0;
+		items[i].delivered = moved == 1;
+		next->item = &items[i];
+		search.n += moved == 0;
+	}
+	for (int f = NEW; status == 0 && search.n > 0 && f < N_FOLDERS; f++)
+		status = visit_folder(folders, f, search_visit, &search, err);
+	free(missing);
+	return status;
+}
+
+static int
+maildir_recover(const char *where, struct deliver_recovery *items, size_t n,
+    struct deliver_lock **lock, struct err *err)
+{
+	const struct deliver_params params = {
+	    .target = where, .delivered = SOME_DAY};
+	struct folders folders;
+	int status;
+
+	(void)lock;
+	for (size_t i = 0; i < n; i++)
+		items[i].delivered = false;
+	if (folders_open(&folders, &params, err) == -1)
+		return -1;
+	status = recover_items(&folders, items, n, err);
+	for (int f = NEW; status == 0 && f < N_FOLDERS; f++)
+		status =
+		    sync_folder(&folders, folders.fds[f], folder_names[f], err);
+	folders_close(&folders);
+	return status;
+}
+
+/* -- the names of a lost state -- */
+
+struct scan {
+	deliver_found *found;
+	void *context;
+	const char *path;
+	const char *folder;
+};
+
+static void
+scan_visit(void *context, const char *string, const struct name *name)
+{
+	const struct scan *scan = context;
+	char tag[TAG_LEN + 1], *path;
+
+	if (!name->has_sizes)
+		return;
+	snprintf(tag, sizeof(tag), "%.*s", TAG_LEN, name->tag);
+	path = mem_printf("%s/%s/%s", scan->path, scan->folder, string);
+	scan->found(scan->context, tag, name->wire, path);
+	free(path);
+}
+
+static int
+scan_folder(const struct folders *folders, int folder, struct scan *scan,
+    struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(folders->root, folder_names[folder], &st, 0) == -1 &&
+	    errno == ENOENT)
+		return 0;
+	scan->folder = folder_names[folder];
+	return visit_folder(folders, folder, scan_visit, scan, err);
+}
+
+static int
+maildir_scan(const struct deliver_params *params, deliver_found *found,
+    void *context, struct err *err)
+{
+	struct folders folders = {.fds = {-1, -1, -1}};
+	struct scan scan = {.found = found, .context = context};
+	int status = 0;
+
+	folders.path = realpath(params->target, NULL);
+	if (folders.path == NULL && errno == ENOENT)
+		return 0;
+	folders.root = folders.path == NULL
+	    ? -1
+	    : open(folders.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folders.root == -1) {
+		err_set_errno(err, err_class_of_errno(errno),
+		    "cannot open Maildir %s", params->target);
+		free(folders.path);
+		return -1;
+	}
+	scan.path = folders.path;
+	for (int f = NEW; status == 0 && f < N_FOLDERS; f++)
+		status = scan_folder(&folders, f, &scan, err);
+	folders_close(&folders);
+	return status;
+}
+
+const struct deliver_backend maildir_backend = {
+    .word = "maildir",
+    .batch_max = BATCH_MAX,
+    .open = maildir_open,
+    .begin = maildir_begin,
+    .write = maildir_write,
+    .stage = maildir_stage,
+    .abort = maildir_abort,
+    .sync = maildir_sync,
+    .publish = maildir_publish,
+    .close = maildir_close,
+    .recover = maildir_recover,
+    .scan = maildir_scan,
+};

@@ -1,0 +1,1104 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A batch is gathered in memory and, beyond that, in a file without a name.
+ * Under the lock it is appended at once.  Recorded are, of each message,
+ * "LENGTH CHECKSUM", and of the batch "INODE OLDLENGTH+LEAD OLDEND TOKEN
+ * PATH": the file, its length and a hash of its end, the line ends added to
+ * that, and the dotlock.  They tell a later run what of it has arrived.
+ */
+#include "mail/backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "mail/mboxlock.h"
+
+#define BATCH_MAX 128
+#define MEMORY_MAX ((size_t)1 << 20)
+#define CHUNK ((size_t)256 << 10)
+#define PATIENCE 60000 /* milliseconds for others to unlock */
+#define SUM_LEN 16
+#define END_HASHED 4096
+#define DATE_ROOM 32
+#define PATH_LIMIT (DELIVER_WHERE_MAX - 256)
+
+static const char separator[] = "From ";
+
+#define SEPARATOR_LEN (sizeof(separator) - 1)
+
+struct item {
+	char *head;	/* the From_ line */
+	uint64_t start; /* where the rest begins in what is gathered */
+	uint64_t length;
+};
+
+struct mbox {
+	struct deliver deliver;
+	char *path; /* absolute, of the file itself */
+	char note[256];
+
+	/* All that is gathered: what is in the spool, then what is in
+	 * memory. */
+	int spool; /* -1: not needed so far */
+	uint64_t spooled;
+	struct buf memory;
+
+	/* The message between begin and stage; digest is NULL if none is. */
+	struct digest *digest;
+	uint64_t start;
+	bool line_start;
+	bool ends_in_newline;
+	size_t matched; /* of the separator, at the start of the line */
+
+	size_t n_items;
+	struct item items[BATCH_MAX];
+
+	struct mboxlock *lock;
+	off_t old_length;
+	char lead[3]; /* what the old end lacks before a From_ line */
+};
+
+static struct mbox *
+of(struct deliver *deliver)
+{
+	return (struct mbox *)deliver;
+}
+
+/* -- the file -- */
+
+/* The file itself behind all links; NULL with errno. */
+static char *
+resolve(const char *target)
+{
+	char *path = realpath(target, NULL), *parent, *dir, *joined;
+	const char *slash = strrchr(target, '/');
+
+	if (path != NULL || errno != ENOENT)
+		return path;
+	parent = file_parent(target);
+	dir = realpath(parent, NULL);
+	free(parent);
+	if (dir == NULL)
+		return NULL;
+	joined = mem_printf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
+	    slash != NULL ? slash + 1 : target);
+	free(dir);
+	return joined;
+}
+
+static int
+make_file(const char *path, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) == 0)
+		return err_set(
+		    err, ERR_CANTCREAT, "%s is a link to nothing", path);
+	fd = file_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, err);
+	if (fd == -1)
+		return -1;
+	close(fd);
+	return file_sync_parent(path, err);
+}
+
+/* Is it there, and fit to be written to? */
+static int
+look(const struct deliver_params *params, const char *path, struct err *err)
+{
+	struct stat st;
+	char *parent;
+	int status = 0;
+
+	if (stat(path, &st) == 0) {
+		if (!S_ISREG(st.st_mode))
+			return err_set(err, ERR_CANTCREAT,
+			    "%s is not a regular file", path);
+		if (access(path, R_OK | W_OK) == -1)
+			return err_set_errno(
+			    err, ERR_CANTCREAT, "cannot write to %s", path);
+		return 0;
+	}
+	if (errno != ENOENT)
+		return err_set_errno(
+		    err, err_class_of_errno(errno), "cannot look at %s", path);
+	/* Unlike a Maildir it may well be gone: many a reader removes a
+	 * mailbox that it has emptied. */
+	if (!params->look_only)
+		return make_file(path, err);
+	parent = file_parent(path);
+	if (access(parent, W_OK | X_OK) == -1)
+		status =
+		    err_set_errno(err, ERR_CANTCREAT, "cannot make %s", path);
+	free(parent);
+	return status;
+}
+
+static int
+check_path(const char *path, struct err *err)
+{
+	if (strlen(path) > PATH_LIMIT || strpbrk(path, "\r\n") != NULL)
+		return err_set(err, ERR_CONFIG,
+		    "the path of the mbox is too long or has a line end");
+	return 0;
+}
+
+static struct deliver *
+mbox_open(const struct deliver_params *params, struct err *err)
+{
+	char *path = resolve(params->target);
+	struct mbox *mbox;
+
+	if (path == NULL) {
+		err_set_errno(err, err_class_of_errno(errno),
+		    "cannot find the way to %s", params->target);
+		return NULL;
+	}
+	if (check_path(path, err) == -1 || look(params, path, err) == -1) {
+		free(path);
+		return NULL;
+	}
+	mbox = mem_zero(1, sizeof(*mbox));
+	mbox->deliver.backend = &mbox_backend;
+	mbox->path = path;
+	mbox->spool = -1;
+	return &mbox->deliver;
+}
+
+/* -- gathering -- */
+
+static uint64_t
+gathered(const struct mbox *mbox)
+{
+	return mbox->spooled + mbox->memory.len;
+}
+
+static int
+spill(struct mbox *mbox, const char *data, size_t n, struct err *err)
+{
+	if (mbox->spool == -1)
+		mbox->spool = file_unnamed(err);
+	if (mbox->spool == -1)
+		return -1;
+	if (lseek(mbox->spool, (off_t)mbox->spooled, SEEK_SET) == -1)
+		return err_set_errno(err, ERR_IO, "cannot use the spool");
+	if (file_write_named(mbox->spool, data, n,
+		"the temporary file for large messages", err) == -1)
+		return -1;
+	mbox->spooled += n;
+	return 0;
+}
+
+static int
+gather(struct mbox *mbox, const char *data, size_t n, struct err *err)
+{
+	if (n == 0)
+		return 0;
+	digest_update(mbox->digest, data, n);
+	if (n > MEMORY_MAX - mbox->memory.len) {
+		if (spill(mbox, mbox->memory.data, mbox->memory.len, err) == -1)
+			return -1;
+		mbox->memory.len = 0;
+	}
+	if (n > MEMORY_MAX)
+		return spill(mbox, data, n, err);
+	buf_append(&mbox->memory, data, n);
+	return 0;
+}
+
+/* Forget what was gathered from here on. */
+static void
+cut_gathered(struct mbox *mbox, uint64_t start)
+{
+	if (start >= mbox->spooled) {
+		mbox->memory.len = (size_t)(start - mbox->spooled);
+		return;
+	}
+	mbox->memory.len = 0;
+	mbox->spooled = start;
+	/* The room only: what is behind is never read. */
+	if (ftruncate(mbox->spool, (off_t)start) == -1)
+		return;
+}
+
+static void
+drop_digest(struct mbox *mbox)
+{
+	uint8_t ignored[DIGEST_SHA256_SIZE];
+
+	if (mbox->digest != NULL)
+		digest_finish(mbox->digest, ignored);
+	mbox->digest = NULL;
+}
+
+static void
+mbox_abort(struct deliver *deliver)
+{
+	struct mbox *mbox = of(deliver);
+
+	if (mbox->digest == NULL)
+		return;
+	drop_digest(mbox);
+	cut_gathered(mbox, mbox->start);
+}
+
+static void
+drop_batch(struct mbox *mbox)
+{
+	for (size_t i = 0; i < mbox->n_items; i++)
+		free(mbox->items[i].head);
+	mbox->n_items = 0;
+	cut_gathered(mbox, 0);
+}
+
+static int
+mbox_begin(struct deliver *deliver, const struct deliver_message *message,
+    struct err *err)
+{
+	struct mbox *mbox = of(deliver);
+
+	(void)message;
+	if (mbox->n_items == BATCH_MAX)
+		return err_set(err, ERR_SOFTWARE, "the batch is full");
+	mbox_abort(deliver);
+	mbox->digest = digest_new();
+	mbox->start = gathered(mbox);
+	mbox->line_start = true;
+	mbox->ends_in_newline = true;
+	mbox->matched = 0;
+	return DELIVER_OK;
+}
+
+/*
+ * mboxrd: a line of any number of ">" and "From " gets one more ">".  What
+ * of "From " stands at the end of a piece is held back until it is decided.
+ */
+struct piece {
+	const char *data;
+	size_t n;
+	size_t at;
+	size_t from; /* gathered up to here */
+	size_t held; /* of the separator, at the end of the piece before */
+};
+
+static int
+quote(struct mbox *mbox, struct piece *piece, struct err *err)
+{
+	size_t here = SEPARATOR_LEN - piece->held;
+
+	if (gather(mbox, piece->data + piece->from,
+		piece->at - here - piece->from, err) == -1 ||
+	    gather(mbox, ">From ", SEPARATOR_LEN + 1, err) == -1)
+		return -1;
+	piece->from = piece->at;
+	piece->held = 0;
+	return 0;
+}
+
+/* At the start of a line: take one byte, unless that decides it. */
+static int
+match_byte(struct mbox *mbox, struct piece *piece, struct err *err)
+{
+	char c = piece->data[piece->at];
+
+	if (c == '>' && mbox->matched == 0) {
+		piece->at++;
+		return 0;
+	}
+	if (c == separator[mbox->matched]) {
+		piece->at++;
+		if (++mbox->matched < SEPARATOR_LEN)
+			return 0;
+		mbox->line_start = false;
+		return quote(mbox, piece, err);
+	}
+	mbox->line_start = false;
+	if (gather(mbox, separator, piece->held, err) == -1)
+		return -1;
+	piece->held = 0;
+	return 0;
+}
+
+static void
+skip_line(struct mbox *mbox, struct piece *piece)
+{
+	const char *end =
+	    memchr(piece->data + piece->at, '\n', piece->n - piece->at);
+
+	if (end == NULL) {
+		piece->at = piece->n;
+		return;
+	}
+	piece->at = (size_t)(end - piece->data) + 1;
+	mbox->line_start = true;
+	mbox->matched = 0;
+}
+
+static int
+mbox_write(struct deliver *deliver, const char *data, size_t n, struct err *err)
+{
+	struct mbox *mbox = of(deliver);
+	struct piece piece = {.data = data, .n = n};
+	size_t keep = 0;
+
+	if (n == 0)
+		return DELIVER_OK;
+	if (mbox->line_start)
+		piece.held = mbox->matched;
+	while (piece.at < n) {
+		if (!mbox->line_start)
+			skip_line(mbox, &piece);
+		else if (match_byte(mbox, &piece, err) == -1)
+			return DELIVER_FAILED;
+	}
+	if (mbox->line_start)
+		keep = mbox->matched - piece.held;
+	mbox->ends_in_newline = data[n - 1] == '\n';
+	return gather(mbox, data + piece.from, n - piece.from - keep, err);
+}
+
+static char *
+from_line(const char *sender)
+{
+	time_t now = time(NULL);
+	char date[DATE_ROOM] = "Thu Jan  1 00:00:00 1970";
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm) != NULL)
+		strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm);
+	if (sender[0] == '\0')
+		sender = "MAILER-DAEMON";
+	return mem_printf("%s%s %s\n", separator, sender, date);
+}
+
+static void
+sum_to_hex(uint64_t sum, char hex[SUM_LEN + 1])
+{
+	snprintf(hex, SUM_LEN + 1, "%016" PRIx64, sum);
+}
+
+/* The rest of a message is hashed before its From_ line, whose sender is
+ * known last. */
+static void
+finish_sum(
+    struct digest *digest, const char *head, size_t n, char hex[SUM_LEN + 1])
+{
+	uint8_t sha256[DIGEST_SHA256_SIZE];
+
+	digest_update(digest, head, n);
+	digest_finish(digest, sha256);
+	sum_to_hex(digest_short(sha256), hex);
+}
+
+static int
+mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
+    char place[DELIVER_PLACE_MAX], struct err *err)
+{
+	struct mbox *mbox = of(deliver);
+	struct item *item = &mbox->items[mbox->n_items];
+	char hex[SUM_LEN + 1];
+
+	if (mbox->line_start &&
+	    gather(mbox, separator, mbox->matched, err) == -1)
+		return DELIVER_FAILED;
+	if (gather(mbox, "\n\n", mbox->ends_in_newline ? 1 : 2, err) == -1)
+		return DELIVER_FAILED;
+	item->head = from_line(facts->sender);
+	item->start = mbox->start;
+	item->length = gathered(mbox) - mbox->start + strlen(item->head);
+	finish_sum(mbox->digest, item->head, strlen(item->head), hex);
+	mbox->digest = NULL;
+	mbox->n_items++;
+	snprintf(place, DELIVER_PLACE_MAX, "%" PRIu64 " %s", item->length, hex);
+	return DELIVER_OK;
+}
+
+/* -- under the lock -- */
+
+/* The end of a file as it was tells it from one that took over its inode. */
+static int
+hash_end(int fd, uint64_t length, char hex[SUM_LEN + 1])
+{
+	uint8_t sha256[DIGEST_SHA256_SIZE];
+	char end[END_HASHED];
+	size_t n = length < sizeof(end) ? (size_t)length : sizeof(end);
+
+	if (pread(fd, end, n, (off_t)(length - n)) != (ssize_t)n)
+		return -1;
+	digest_sha256(end, n, sha256);
+	sum_to_hex(digest_short(sha256), hex);
+	return 0;
+}
+
+/* The line end and the empty line that the last message may lack. */
+static int
+look_at_end(
+    struct mbox *mbox, struct stat *st, char hex[SUM_LEN + 1], struct err *err)
+{
+	char end[2] = {'\n', '\n'};
+	off_t n;
+
+	if (fstat(mbox->lock->fd, st) == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot look at %s", mbox->path);
+	n = st->st_size < 2 ? st->st_size : 2;
+	if (pread(mbox->lock->fd, end + 2 - n, (size_t)n, st->st_size - n) !=
+		n ||
+	    hash_end(mbox->lock->fd, (uint64_t)st->st_size, hex) == -1)
+		return err_set_errno(err, ERR_IO, "cannot read %s", mbox->path);
+	mbox->old_length = st->st_size;
+	if (end[1] != '\n')
+		strlcpy(mbox->lead, "\n\n", sizeof(mbox->lead));
+	else
+		strlcpy(
+		    mbox->lead, end[0] != '\n' ? "\n" : "", sizeof(mbox->lead));
+	return 0;
+}
+
+static void
+mbox_release(struct deliver *deliver)
+{
+	struct mbox *mbox = of(deliver);
+
+	drop_batch(mbox);
+	mboxlock_release(mbox->lock);
+	mbox->lock = NULL;
+}
+
+static int
+mbox_sync(
+    struct deliver *deliver, char where[DELIVER_WHERE_MAX], struct err *err)
+{
+	struct mbox *mbox = of(deliver);
+	char hex[SUM_LEN + 1];
+	struct stat st;
+
+	mbox->lock = mboxlock_take(mbox->path, PATIENCE, NULL, err);
+	if (mbox->lock == NULL || look_at_end(mbox, &st, hex, err) == -1) {
+		mbox_release(deliver);
+		return -1;
+	}
+	strlcpy(mbox->note, mbox->lock->note, sizeof(mbox->note));
+	snprintf(where, DELIVER_WHERE_MAX, "mbox %ju %jd+%zu %s %s %s",
+	    (uintmax_t)st.st_ino, (intmax_t)st.st_size, strlen(mbox->lead), hex,
+	    mbox->lock->token, mbox->path);
+	return 0;
+}
+
+static int
+append(struct mbox *mbox, const char *data, size_t n, struct err *err)
+{
+	return file_write_named(mbox->lock->fd, data, n, mbox->path, err);
+}
+
+/* The part of a message that is in the spool. */
+static int
+append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
+{
+	char *chunk = mem_alloc(CHUNK);
+	int status = 0;
+
+	while (status == 0 && start < end) {
+		size_t want =
+		    end - start < CHUNK ? (size_t)(end - start) : CHUNK;
+		ssize_t n = pread(mbox->spool, chunk, want, (off_t)start);
+
+		if (n <= 0) {
+			errno = n == 0 ? EIO : errno;
+			status =
+			    err_set_errno(err, ERR_IO, "cannot read the spool");
+		} else
+			status = append(mbox, chunk, (size_t)n, err);
+		start += n > 0 ? (uint64_t)n : 0;
+	}
+	free(chunk);
+	return status;
+}
+
+/* All of them with one call, nearly always. */
+static int
+append_parts(struct mbox *mbox, struct iovec *parts, int n, struct err *err)
+{
+	while (n > 0) {
+		ssize_t done = writev(mbox->lock->fd, parts, n);
+
+		if (done == -1 && errno == EINTR)
+			continue;
+		if (done == -1)
+			return err_set_errno(
+			    err, ERR_IO, "cannot write %s", mbox->path);
+		for (; n > 0 && (size_t)done >= parts->iov_len; n--)
+			done -= (ssize_t)parts++->iov_len;
+		if (n > 0) {
+			parts->iov_base = (char *)parts->iov_base + done;
+			parts->iov_len -= (size_t)done;
+		}
+	}
+	return 0;
+}
+
+static int
+append_item(struct mbox *mbox, const struct item *item, struct err *err)
+{
+	size_t head = strlen(item->head);
+	uint64_t start = item->start, end = start + item->length - head;
+	struct iovec parts[2] = {{item->head, head}};
+
+	if (start < mbox->spooled) {
+		uint64_t stop = end < mbox->spooled ? end : mbox->spooled;
+
+		if (append(mbox, item->head, head, err) == -1 ||
+		    append_spooled(mbox, start, stop, err) == -1)
+			return -1;
+		parts[0].iov_len = 0;
+		start = stop;
+	}
+	if (start < end) {
+		parts[1].iov_base = mbox->memory.data + (start - mbox->spooled);
+		parts[1].iov_len = (size_t)(end - start);
+	}
+	return append_parts(mbox, parts, 2, err);
+}
+
+static int
+append_all(struct mbox *mbox, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(mbox->lock->fd, &st) == -1 || st.st_size != mbox->old_length)
+		return err_set(err, ERR_IO,
+		    "%s was written to although it is locked", mbox->path);
+	if (append(mbox, mbox->lead, strlen(mbox->lead), err) == -1)
+		return -1;
+	for (size_t i = 0; i < mbox->n_items; i++)
+		if (append_item(mbox, &mbox->items[i], err) == -1)
+			return -1;
+	return file_sync(mbox->lock->fd, mbox->path, err);
+}
+
+static void
+cut_back(struct mbox *mbox, struct err *err)
+{
+	uint64_t expected = (uint64_t)mbox->old_length + strlen(mbox->lead);
+	struct stat st;
+
+	for (size_t i = 0; i < mbox->n_items; i++)
+		expected += mbox->items[i].length;
+	/* Not what somebody else has appended, without our locks. */
+	if (fstat(mbox->lock->fd, &st) == 0 &&
+	    (uint64_t)st.st_size <= expected &&
+	    st.st_size >= mbox->old_length &&
+	    ftruncate(mbox->lock->fd, mbox->old_length) == 0 &&
+	    fdatasync(mbox->lock->fd) == 0)
+		return;
+	strlcat(err->text, "; it could not be cut back to its old length",
+	    sizeof(err->text));
+}
+
+static int
+mbox_publish(struct deliver *deliver, struct err *err)
+{
+	struct mbox *mbox = of(deliver);
+
+	if (append_all(mbox, err) == -1) {
+		cut_back(mbox, err);
+		return -1;
+	}
+	return 0;
+}
+
+static void
+mbox_close(struct deliver *deliver)
+{
+	struct mbox *mbox = of(deliver);
+
+	mbox_abort(deliver);
+	mbox_release(deliver);
+	if (mbox->spool != -1)
+		close(mbox->spool);
+	buf_free(&mbox->memory);
+	free(mbox->path);
+	free(mbox);
+}
+
+static const char *
+mbox_note(const struct deliver *deliver)
+{
+	const struct mbox *mbox = (const struct mbox *)deliver;
+
+	return mbox->note[0] != '\0' ? mbox->note : NULL;
+}
+
+/* -- recovery -- */
+
+struct expected {
+	uint64_t length;
+	uint64_t start; /* where it is to begin */
+	char sum[SUM_LEN + 1];
+	struct deliver_recovery *item;
+};
+
+/* A batch that was recorded. */
+struct intent {
+	struct deliver_lock deliver_lock;
+	struct mboxlock *lock;
+	uintmax_t inode;
+	uint64_t old_length;
+	uint64_t lead;
+	char old_end[SUM_LEN + 1]; /* hash_end */
+	bool same_file;		   /* as it was, but for what is behind */
+	uint64_t end;		   /* how long the file was to become */
+	char token[MBOXLOCK_TOKEN_MAX];
+	char *path;
+	off_t size; /* of the file as it is now */
+	size_t n;
+	struct expected *expected;
+};
+
+static void
+intent_free(struct intent *intent)
+{
+	mboxlock_release(intent->lock);
+	free(intent->path);
+	free(intent->expected);
+	free(intent);
+}
+
+static bool
+parse_where(struct intent *intent, const char *where)
+{
+	int used = 0;
+
+	if (sscanf(where, "%ju %" SCNu64 "+%" SCNu64 " %16s %63s %n",
+		&intent->inode, &intent->old_length, &intent->lead,
+		intent->old_end, intent->token, &used) != 5 ||
+	    used == 0 || where[used] != '/' || intent->lead > 2 ||
+	    intent->old_length > INT64_MAX / 2)
+		return false;
+	intent->path = mem_dup(where + used);
+	return true;
+}
+
+/* "LENGTH SUM"; what cannot be read is never found. */
+static void
+expect(struct intent *intent, struct deliver_recovery *item)
+{
+	struct expected *expected = &intent->expected[intent->n];
+	size_t digits = strspn(item->place, "0123456789");
+
+	item->delivered = false;
+	if (!text_to_number(
+		item->place, digits, INT64_MAX / 4, &expected->length) ||
+	    item->place[digits] != ' ' ||
+	    strlen(item->place + digits + 1) != SUM_LEN)
+		return;
+	strlcpy(expected->sum, item->place + digits + 1, sizeof(expected->sum));
+	expected->item = item;
+	expected->start = intent->end;
+	intent->end += expected->length;
+	intent->n++;
+}
+
+static struct intent *
+intent_new(const char *where, struct deliver_recovery *items, size_t n,
+    struct err *err)
+{
+	struct intent *intent = mem_zero(1, sizeof(*intent));
+
+	intent->deliver_lock.backend = &mbox_backend;
+	if (!parse_where(intent, where)) {
+		intent_free(intent);
+		err_set(err, ERR_IO,
+		    "the state has a record of an mbox that "
+		    "makes no sense");
+		return NULL;
+	}
+	intent->expected = mem_zero(n + 1, sizeof(*intent->expected));
+	intent->end = intent->old_length + intent->lead;
+	for (size_t i = 0; i < n; i++)
+		expect(intent, &items[i]);
+	return intent;
+}
+
+/* 1: these are the bytes of the message, 0: they are not, -1. */
+static int
+hash_at(int fd, uint64_t at, const struct expected *expected, char *chunk)
+{
+	uint64_t left = expected->length;
+	struct digest *digest = digest_new();
+	char head[CHUNK / 64], hex[SUM_LEN + 1] = "";
+	size_t head_len = 0;
+	ssize_t n = 0;
+
+	while (left > 0) {
+		const char *data = chunk, *newline;
+
+		n = pread(
+		    fd, chunk, left < CHUNK ? (size_t)left : CHUNK, (off_t)at);
+		if (n <= 0)
+			break;
+		at += (uint64_t)n;
+		left -= (uint64_t)n;
+		if (head_len == 0) {
+			newline = memchr(chunk, '\n', (size_t)n);
+			if (newline == NULL ||
+			    (size_t)(newline - chunk) >= sizeof(head))
+				break;
+			head_len = (size_t)(newline - chunk) + 1;
+			memcpy(head, chunk, head_len);
+			data += head_len;
+		}
+		digest_update(digest, data, (size_t)(chunk + n - data));
+	}
+	finish_sum(digest, head, head_len, hex);
+	if (n == -1)
+		return -1;
+	return left == 0 && strcmp(hex, expected->sum) == 0;
+}
+
+static int
+verify_at(const struct intent *intent, uint64_t at,
+    const struct expected *expected, struct err *err)
+{
+	char *chunk;
+	int status;
+
+	if (at > (uint64_t)intent->size ||
+	    expected->length > (uint64_t)intent->size - at)
+		return 0;
+	chunk = mem_alloc(CHUNK);
+	status = hash_at(intent->lock->fd, at, expected, chunk);
+	free(chunk);
+	if (status == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot read %s", intent->path);
+	return status;
+}
+
+/* How many of the batch stand where they were to be, from its first on. */
+static int
+walk(const struct intent *intent, size_t *arrived, struct err *err)
+{
+	int same = 1;
+
+	*arrived = 0;
+	while (*arrived < intent->n) {
+		const struct expected *next = &intent->expected[*arrived];
+
+		same = verify_at(intent, next->start, next, err);
+		if (same != 1)
+			break;
+		++*arrived;
+	}
+	return same == -1 ? -1 : 0;
+}
+
+/* Call visit with each place of "From " from start on, until it returns
+ * other than 0. */
+typedef int separator_visitor(
+    void *context, uint64_t at, const char *line, size_t n, struct err *err);
+
+static int
+scan_chunk(const struct buf *window, uint64_t at, size_t limit,
+    separator_visitor *visit, void *context, struct err *err)
+{
+	const char *from = window->data, *end = window->data + limit, *hit;
+	int status = 0;
+
+	while (status == 0 && from < end &&
+	    (hit = memmem(from, window->len - (size_t)(from - window->data),
+		 separator, SEPARATOR_LEN)) != NULL &&
+	    hit < end) {
+		status = visit(context, at + (uint64_t)(hit - window->data),
+		    hit, window->len - (size_t)(hit - window->data), err);
+		from = hit + 1;
+	}
+	return status;
+}
+
+/* How much of a line visit gets to see at least, if there is so much. */
+#define SIGHT 512
+
+static int
+each_separator(const struct intent *intent, uint64_t start,
+    separator_visitor *visit, void *context, struct err *err)
+{
+	struct buf window = {0};
+	ssize_t n;
+	int status = 0;
+
+	do {
+		size_t limit;
+
+		n = pread(intent->lock->fd, buf_room(&window, CHUNK), CHUNK,
+		    (off_t)(start + window.len));
+		if (n == -1) {
+			status = err_set_errno(
+			    err, ERR_IO, "cannot read %s", intent->path);
+			break;
+		}
+		window.len += (size_t)n;
+		limit = n == 0		 ? window.len
+		    : window.len > SIGHT ? window.len - SIGHT
+					 : 0;
+		if (limit > 0)
+			status = scan_chunk(
+			    &window, start, limit, visit, context, err);
+		buf_consume(&window, limit);
+		start += limit;
+	} while (status == 0 && n > 0);
+	buf_free(&window);
+	return status;
+}
+
+/* -- may the tail be cut? -- */
+
+struct tail {
+	const struct intent *intent;
+	bool foreign;
+};
+
+/* "From somebody Sun Nov 22 00:09", even where no line begins. */
+static bool
+looks_like_from_line(const char *line, size_t n)
+{
+	char text[SIGHT];
+	struct tm tm;
+	const char *s = text;
+
+	n = n < SIGHT ? n : SIGHT;
+	snprintf(text, sizeof(text), "%.*s", (int)(n - SEPARATOR_LEN),
+	    line + SEPARATOR_LEN);
+	text[strcspn(text, "\n")] = '\0';
+	s += strspn(s, " ");
+	s += strcspn(s, " ");
+	return strptime(s, " %a %b %d %H:%M", &tm) != NULL;
+}
+
+static bool
+starts_line(const struct intent *intent, uint64_t at)
+{
+	char before;
+
+	return at == 0 ||
+	    (pread(intent->lock->fd, &before, 1, (off_t)at - 1) == 1 &&
+		before == '\n');
+}
+
+/* A separator that is not ours is somebody else's message.  While our dotlock
+ * stands, the words may stand in a line of ours. */
+static int
+tail_visit(
+    void *context, uint64_t at, const char *line, size_t n, struct err *err)
+{
+	struct tail *tail = context;
+	const struct intent *intent = tail->intent;
+
+	(void)err;
+	for (size_t i = 0; i < intent->n; i++)
+		if (intent->expected[i].start == at)
+			return 0;
+	tail->foreign = !intent->lock->inherited || starts_line(intent, at) ||
+	    looks_like_from_line(line, n);
+	return tail->foreign;
+}
+
+/* 1: all behind at was written by us, 0: who knows, -1. */
+static int
+tail_is_ours(const struct intent *intent, uint64_t at, struct err *err)
+{
+	struct tail tail = {.intent = intent};
+
+	if (!intent->same_file || (uint64_t)intent->size > intent->end)
+		return 0;
+	if (each_separator(intent, at, tail_visit, &tail, err) == -1)
+		return -1;
+	return !tail.foreign;
+}
+
+/* -- or are they elsewhere? -- */
+
+struct hunt {
+	struct intent *intent;
+	size_t arrived; /* the first so many are where they were to be */
+	uint64_t begin; /* of the message before, from its separator */
+	bool begun;
+};
+
+/* Is the message from begin to end one of ours that is still sought? */
+static int
+hunt_message(struct hunt *hunt, uint64_t end, struct err *err)
+{
+	struct intent *intent = hunt->intent;
+
+	/* Where the walk has found one, there is no other. */
+	for (size_t i = 0; i < hunt->arrived; i++)
+		if (intent->expected[i].start == hunt->begin)
+			return 0;
+	for (size_t i = hunt->arrived; i < intent->n; i++) {
+		struct expected *expected = &intent->expected[i];
+		int same;
+
+		if (expected->item->delivered ||
+		    expected->length != end - hunt->begin)
+			continue;
+		same = verify_at(intent, hunt->begin, expected, err);
+		if (same == -1)
+			return -1;
+		if (same == 1) {
+			expected->item->delivered = true;
+			break;
+		}
+	}
+	return 0;
+}
+
+static int
+hunt_visit(
+    void *context, uint64_t at, const char *line, size_t n, struct err *err)
+{
+	struct hunt *hunt = context;
+
+	(void)line;
+	(void)n;
+	if (!starts_line(hunt->intent, at))
+		return 0;
+	if (hunt->begun && hunt_message(hunt, at, err) == -1)
+		return -1;
+	hunt->begin = at;
+	hunt->begun = true;
+	return 0;
+}
+
+/* Before its old end, the file that it was holds none of the batch, but maybe
+ * equal ones. */
+static int
+hunt_all(struct intent *intent, size_t arrived, struct err *err)
+{
+	struct hunt hunt = {.intent = intent, .arrived = arrived};
+	uint64_t start = intent->same_file ? intent->old_length : 0;
+
+	if (each_separator(intent, start, hunt_visit, &hunt, err) == -1)
+		return -1;
+	return hunt.begun ? hunt_message(&hunt, (uint64_t)intent->size, err)
+			  : 0;
+}
+
+/* -- the verdict -- */
+
+static int
+settle(struct intent *intent, struct err *err)
+{
+	uint64_t behind = intent->old_length;
+	size_t arrived;
+	int ours;
+
+	if (walk(intent, &arrived, err) == -1)
+		return -1;
+	for (size_t i = 0; i < arrived; i++) {
+		const struct expected *expected = &intent->expected[i];
+
+		expected->item->delivered = true;
+		behind = expected->start + expected->length;
+	}
+	if (arrived == intent->n)
+		return 0;
+	ours = tail_is_ours(intent, behind, err);
+	if (ours == -1)
+		return -1;
+	if (!ours)
+		return hunt_all(intent, arrived, err);
+	if ((uint64_t)intent->size > behind &&
+	    ftruncate(intent->lock->fd, (off_t)behind) == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot cut %s back", intent->path);
+	return 0;
+}
+
+/* What the run before wrote may not have reached the disk. */
+static int
+examine(struct intent *intent, struct err *err)
+{
+	char hex[SUM_LEN + 1];
+	struct stat st;
+
+	if (stat(intent->path, &st) == -1 && errno == ENOENT) {
+		err_set(err, ERR_CANTCREAT,
+		    "there is no mbox %s, where the last run was writing; is "
+		    "the disk mounted?",
+		    intent->path);
+		return err_hint(err,
+		    "if it is gone for good, make it anew: "
+		    "touch %s",
+		    intent->path);
+	}
+	intent->lock =
+	    mboxlock_take(intent->path, PATIENCE, intent->token, err);
+	if (intent->lock == NULL)
+		return -1;
+	if (fstat(intent->lock->fd, &st) == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot look at %s", intent->path);
+	intent->size = st.st_size;
+	intent->same_file = (uintmax_t)st.st_ino == intent->inode &&
+	    (uint64_t)st.st_size >= intent->old_length &&
+	    hash_end(intent->lock->fd, intent->old_length, hex) == 0 &&
+	    strcmp(hex, intent->old_end) == 0;
+	if (settle(intent, err) == -1)
+		return -1;
+	return file_sync(intent->lock->fd, intent->path, err);
+}
+
+static int
+mbox_recover(const char *where, struct deliver_recovery *items, size_t n,
+    struct deliver_lock **lock, struct err *err)
+{
+	struct intent *intent = intent_new(where, items, n, err);
+
+	if (intent == NULL)
+		return -1;
+	if (examine(intent, err) == -1) {
+		intent_free(intent);
+		return -1;
+	}
+	*lock = &intent->deliver_lock;
+	return 0;
+}
+
+static void
+mbox_recovery_release(struct deliver_lock *lock)
+{
+	intent_free((struct intent *)lock);
+}
+
+const struct deliver_backend mbox_backend = {
+    .word = "mbox",
+    .holds_lock = true,
+    .batch_max = BATCH_MAX,
+    .open = mbox_open,
+    .begin = mbox_begin,
+    .write = mbox_write,
+    .stage = mbox_stage,
+    .abort = mbox_abort,
+    .sync = mbox_sync,
+    .publish = mbox_publish,
+    .release = mbox_release,
+    .close = mbox_close,
+    .note = mbox_note,
+    .recover = mbox_recover,
+    .recovery_release = mbox_recovery_release,
+};

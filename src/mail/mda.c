@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Each message gets a spool file of its own: a command may leave children
+ * behind that still hold the one before.
+ */
+#include "mail/backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/spawn.h"
+#include "base/text.h"
+
+#define BUFFER_SIZE ((size_t)256 << 10)
+#define OUTPUT_MAX ((size_t)64 << 10)
+#define LINES_SHOWN 20
+#define LINES_TOLD 3 /* in the reason of a failure */
+#define LINE_ROOM 256
+#define SHELL_NOT_FOUND 127
+
+struct mda {
+	struct deliver deliver;
+	struct deliver_params params;
+	int spool;    /* -1 but between begin and stage */
+	uint64_t fed; /* bytes of the message, those in the buffer too */
+	size_t used;
+	char *uid;
+	char *buffer;
+};
+
+static struct mda *
+of(struct deliver *deliver)
+{
+	return (struct mda *)deliver;
+}
+
+static struct deliver *
+mda_open(const struct deliver_params *params, struct err *err)
+{
+	struct mda *mda;
+
+	if (params->target[0] == '\0') {
+		err_set(err, ERR_CONFIG, "the command to deliver to is empty");
+		return NULL;
+	}
+	mda = mem_zero(1, sizeof(*mda));
+	mda->deliver.backend = &mda_backend;
+	mda->params = *params;
+	mda->spool = -1;
+	mda->buffer = mem_alloc(BUFFER_SIZE);
+	return &mda->deliver;
+}
+
+static void
+mda_abort(struct deliver *deliver)
+{
+	struct mda *mda = of(deliver);
+
+	if (mda->spool != -1)
+		close(mda->spool);
+	mda->spool = -1;
+	free(mda->uid);
+	mda->uid = NULL;
+}
+
+static void
+mda_close(struct deliver *deliver)
+{
+	struct mda *mda = of(deliver);
+
+	mda_abort(deliver);
+	free(mda->buffer);
+	free(mda);
+}
+
+static int
+mda_begin(struct deliver *deliver, const struct deliver_message *message,
+    struct err *err)
+{
+	struct mda *mda = of(deliver);
+
+	mda_abort(deliver);
+	mda->spool = file_unnamed(err);
+	if (mda->spool == -1)
+		return DELIVER_FAILED;
+	mda->uid = mem_dup(message->uid);
+	mda->fed = 0;
+	mda->used = 0;
+	return DELIVER_OK;
+}
+
+static int
+put(struct mda *mda, const char *data, size_t n, struct err *err)
+{
+	return file_write_named(
+	    mda->spool, data, n, "the temporary file for the command", err);
+}
+
+static int
+flush(struct mda *mda, struct err *err)
+{
+	size_t n = mda->used;
+
+	mda->used = 0;
+	return n > 0 ? put(mda, mda->buffer, n, err) : DELIVER_OK;
+}
+
+static int
+mda_write(struct deliver *deliver, const char *data, size_t n, struct err *err)
+{
+	struct mda *mda = of(deliver);
+
+	mda->fed += n;
+	if (n > BUFFER_SIZE - mda->used && flush(mda, err) == -1)
+		return DELIVER_FAILED;
+	if (n >= BUFFER_SIZE)
+		return put(mda, data, n, err);
+	memcpy(mda->buffer + mda->used, data, n);
+	mda->used += n;
+	return DELIVER_OK;
+}
+
+/* -- the command -- */
+
+static void
+append_sender(struct buf *command, const char *sender)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789.@_+-/";
+
+	if (sender[0] == '\0')
+		sender = "MAILER-DAEMON";
+	for (; *sender != '\0'; sender++)
+		buf_append(
+		    command, strchr(plain, *sender) != NULL ? sender : "_", 1);
+}
+
+/* The command with %F replaced, and nothing else. */
+static char *
+expand(const char *target, const char *sender)
+{
+	struct buf command = {0};
+	const char *mark;
+
+	while ((mark = strstr(target, "%F")) != NULL) {
+		buf_append(&command, target, (size_t)(mark - target));
+		append_sender(&command, sender);
+		target = mark + 2;
+	}
+	buf_puts(&command, target);
+	return buf_string(&command);
+}
+
+enum {
+	ENV_MAX = 7
+};
+
+static void
+make_env(const struct mda *mda, const char *sender, char *env[ENV_MAX])
+{
+	env[0] = mem_printf("POPLAR_ACCOUNT=%s", mda->params.account);
+	env[1] = mem_printf("POPLAR_UID=%s", mda->uid);
+	env[2] = mem_printf("POPLAR_SIZE=%llu", (unsigned long long)mda->fed);
+	env[3] = mem_printf("POPLAR_HOST=%s", mda->params.host);
+	env[4] = mem_printf("POPLAR_USER=%s", mda->params.user);
+	env[5] = mem_printf("POPLAR_SENDER=%s", sender);
+	env[6] = NULL;
+}
+
+static int
+run(struct mda *mda, const char *sender, struct spawn_result *result,
+    struct err *err)
+{
+	char *env[ENV_MAX];
+	char *command = expand(mda->params.target, sender);
+	const struct spawn spawn = {
+	    .command = command,
+	    .input = mda->spool,
+	    .env = (const char *const *)env,
+	    .timeout = mda->params.mda_timeout,
+	    .output_max = OUTPUT_MAX,
+	    .own_group = true,
+	};
+	int status;
+
+	make_env(mda, sender, env);
+	status = spawn_run(&spawn, result, err);
+	for (size_t i = 0; env[i] != NULL; i++)
+		free(env[i]);
+	free(command);
+	return status;
+}
+
+/* -- what it printed -- */
+
+/* The line at *from, escaped; moves on, false at the end. */
+static bool
+next_line(const char **from, const char *end, char line[LINE_ROOM])
+{
+	size_t left = (size_t)(end - *from), n;
+	const char *newline;
+
+	if (left == 0)
+		return false;
+	newline = memchr(*from, '\n', left);
+	n = newline != NULL ? (size_t)(newline - *from) : left;
+	text_escape(line, LINE_ROOM, *from,
+	    n > 0 && (*from)[n - 1] == '\r' ? n - 1 : n);
+	*from += newline != NULL ? n + 1 : n;
+	return true;
+}
+
+static void
+show(const struct buf *output)
+{
+	const char *from = output->data, *end;
+	char line[LINE_ROOM];
+	int shown = 0;
+
+	if (output->len == 0)
+		return;
+	end = from + output->len;
+	while (shown++ < LINES_SHOWN && next_line(&from, end, line))
+		log_say(LOG_AT_NOTICE, "command: %s", line);
+	if (from < end)
+		log_say(LOG_AT_NOTICE, "command: ... and more");
+}
+
+/* Where its last lines begin. */
+static const char *
+last_lines(const struct buf *output)
+{
+	const char *from;
+	size_t n = output->len;
+	int lines = 0;
+
+	while (n > 0 && strchr("\r\n", output->data[n - 1]) != NULL)
+		n--;
+	for (; n > 0; n--) {
+		from = output->data + n;
+		if (from[-1] == '\n' && ++lines == LINES_TOLD)
+			return from;
+	}
+	return output->data;
+}
+
+static void
+tell(const struct buf *output, struct err *err)
+{
+	const char *from, *end, *between = ": ";
+	char line[LINE_ROOM];
+
+	if (output->len == 0)
+		return;
+	from = last_lines(output);
+	end = output->data + output->len;
+	while (next_line(&from, end, line)) {
+		if (line[0] == '\0')
+			continue;
+		strlcat(err->text, between, sizeof(err->text));
+		strlcat(err->text, line, sizeof(err->text));
+		between = " | ";
+	}
+}
+
+static int
+refuse(const struct spawn_result *result, struct err *err)
+{
+	bool exited = !result->timed_out && WIFEXITED(result->status);
+	char how[64];
+
+	err_set(err, ERR_TEMPFAIL, "command %s",
+	    spawn_describe(result, how, sizeof(how)));
+	tell(result->err.len > 0 ? &result->err : &result->out, err);
+	if (!exited || WEXITSTATUS(result->status) == EX_TEMPFAIL)
+		return DELIVER_DEFERRED;
+	if (WEXITSTATUS(result->status) == SHELL_NOT_FOUND)
+		err_hint(err,
+		    "the shell did not find a program of the "
+		    "command: check it, and PATH");
+	return DELIVER_REFUSED;
+}
+
+static int
+judge(const struct spawn_result *result, struct err *err)
+{
+	if (result->timed_out || !WIFEXITED(result->status) ||
+	    WEXITSTATUS(result->status) != 0)
+		return refuse(result, err);
+	show(&result->out);
+	show(&result->err);
+	return DELIVER_OK;
+}
+
+static int
+mda_stage(struct deliver *deliver, const struct deliver_facts *facts,
+    char place[DELIVER_PLACE_MAX], struct err *err)
+{
+	struct mda *mda = of(deliver);
+	struct spawn_result result;
+	int verdict = DELIVER_FAILED;
+
+	if (flush(mda, err) == -1)
+		return DELIVER_FAILED;
+	if (lseek(mda->spool, 0, SEEK_SET) == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot rewind the temporary file");
+	place[0] = '\0';
+	if (run(mda, facts->sender, &result, err) == 0)
+		verdict = judge(&result, err);
+	spawn_result_free(&result);
+	mda_abort(deliver);
+	return verdict;
+}
+
+static int
+mda_sync(
+    struct deliver *deliver, char where[DELIVER_WHERE_MAX], struct err *err)
+{
+	(void)deliver;
+	(void)err;
+	strlcpy(where, "mda", DELIVER_WHERE_MAX);
+	return 0;
+}
+
+/* What is recorded, the command has taken. */
+static int
+mda_recover(const char *where, struct deliver_recovery *items, size_t n,
+    struct deliver_lock **lock, struct err *err)
+{
+	(void)where;
+	(void)lock;
+	(void)err;
+	for (size_t i = 0; i < n; i++)
+		items[i].delivered = true;
+	return 0;
+}
+
+const struct deliver_backend mda_backend = {
+    .word = "mda",
+    .batch_max = 1,
+    .open = mda_open,
+    .begin = mda_begin,
+    .write = mda_write,
+    .stage = mda_stage,
+    .abort = mda_abort,
+    .sync = mda_sync,
+    .close = mda_close,
+    .recover = mda_recover,
+};
