@@ -26,31 +26,36 @@ struct seen_params {
 
 /* A message that is known: delivered, or imported as delivered. */
 struct seen_message {
-	uint64_t key;	      /* keyed hash of its id, for this run only */
-	uint64_t header;      /* msg_header_hash, 0: unknown */
-	uint64_t octets : 48; /* as listed; SEEN_OCTETS_UNKNOWN */
-	uint64_t flags : 16;
-	uint32_t time;	  /* of delivery, in seconds since 1970 */
-	uint32_t missing; /* session day since which it is not listed, 0: it
-			     was listed in the last good session */
+	uint64_t key;	       /* keyed hash of its id, for this run only */
+	uint64_t offset : 48;  /* of its last record in the file */
+	uint64_t flags : 16;   /* SEEN_ below; further ones are private */
+	uint64_t octets : 48;  /* as listed; SEEN_OCTETS_UNKNOWN */
+	uint64_t missing : 16; /* session day since which it is not listed, 0:
+				  it was listed in the last good session */
+	uint32_t time;	       /* of delivery, in seconds since 1970 */
+	uint32_t next;	       /* private */
 };
 
 #define SEEN_OCTETS_UNKNOWN ((UINT64_C(1) << 48) - 1)
 
-#define SEEN_MATCHED 1	/* stands for a message of this listing */
+#define SEEN_MATCHED                                                           \
+	1		/* stands for a message of this listing; a caller that \
+			   finds it does not may clear it */
 #define SEEN_DELETED 2	/* poplar has sent DELE for it */
 #define SEEN_IMPORTED 4 /* known from another program's list */
 #define SEEN_MARKED 8	/* marked as seen, never delivered: never DELE */
 #define SEEN_REBUILT 16 /* read off a Maildir: check before a DELE */
-#define SEEN_UNDONE 32	/* not known after all */
+#define SEEN_UNDONE 32	/* not known after all, or forgotten */
 
 struct seen;
 
 /*
  * Open, lock and read the state.  ERR_TEMPFAIL (quiet) when another run holds
  * the lock, ERR_CANTCREAT or ERR_IO for the file, ERR_CONFIG for a newer
- * version, or a missing file that is required.  A torn last line is cut;
- * garbage elsewhere is passed over and named by log_say with its line number.
+ * version, for a file that is no state, or a missing file that is required.
+ * A torn last line is cut before the first record is written; garbage
+ * elsewhere is passed over, named by log_say with its line number, and moved
+ * to PATH.damaged when the state is closed.
  */
 struct seen *seen_open(const struct seen_params *params, struct err *err);
 
@@ -62,8 +67,8 @@ bool seen_is_new(const struct seen *seen);
 
 /*
  * Ids: how a message is called in the journal.  Of a unique-id: %-encoded,
- * over 1 KiB as a hash.  Without UIDL: made of the header's hash.  Appended
- * to *id, which a zero byte ends (not counted in len).
+ * over 1 KiB as a hash (which needs GnuTLS).  Without UIDL: made of the
+ * header's hash.  Appended to *id, which a zero byte ends (not counted in len).
  */
 void seen_id_of_uid(struct buf *id, const char *uid, size_t n);
 void seen_id_of_header(struct buf *id, uint64_t header_hash);
@@ -108,17 +113,25 @@ time_t seen_delivered_to(const struct seen *seen, const char *target);
  */
 int seen_flush(struct seen *seen, bool durable, struct err *err);
 
-/* A batch begins; the messages recorded until seen_published belong to it.
- * where is deliver_sync's. */
-void seen_batch(struct seen *seen, const char *where);
+/* A batch for target ("maildir /path") begins; the messages recorded until
+ * seen_published belong to it.  where is deliver_sync's.  One that is still
+ * pending must have been settled before. */
+void seen_batch(struct seen *seen, const char *target, const char *where);
 
 /* Delivered, or about to be.  Returns its index. */
 uint32_t seen_delivered(struct seen *seen, const char *id, uint64_t octets,
     uint64_t header_hash, const char *place);
 void seen_published(struct seen *seen);
 
-/* It was seen elsewhere: flag is SEEN_IMPORTED, SEEN_MARKED or
- * SEEN_REBUILT. */
+/*
+ * It was seen elsewhere: flag is SEEN_IMPORTED, SEEN_MARKED or SEEN_REBUILT.
+ * SEEN_IMPORTED for an id that is known already changes nothing and returns
+ * that one.  Between begin and end all count or, if a crash comes between,
+ * none (and the state is as new as before); source is a word for the reader
+ * of the file.
+ */
+void seen_import_begin(struct seen *seen, const char *source);
+void seen_import_end(struct seen *seen);
 uint32_t seen_imported(struct seen *seen, const char *id, uint64_t octets,
     uint64_t header_hash, time_t when, unsigned int flag);
 
@@ -126,8 +139,13 @@ uint32_t seen_imported(struct seen *seen, const char *id, uint64_t octets,
 void seen_undo(struct seen *seen, uint32_t index);
 void seen_deleted(struct seen *seen, uint32_t index);
 
-/* The header hash of its record, read from the file; 0: unknown. */
+/* The header hash of its last record, read from the file; 0: unknown. */
 uint64_t seen_header_hash(struct seen *seen, uint32_t index);
+
+/* Append the id of a message, read from the file, to *id and end it with a
+ * zero byte (not counted). */
+int seen_read_id(
+    struct seen *seen, uint32_t index, struct buf *id, struct err *err);
 
 /* Its listed size or its id is another now, but it is the same message. */
 void seen_update(struct seen *seen, uint32_t index, const char *id,
@@ -135,24 +153,25 @@ void seen_update(struct seen *seen, uint32_t index, const char *id,
 
 /*
  * The listing is complete and makes sense: note for every message whether it
- * is missing or back, and the session with what STAT said.  Forgets what has
- * been missing for 30 session days.
+ * is missing or back, and the session with what STAT said.  A session day is
+ * a day (UTC) with at least one of these; what has been missing for 30 of
+ * them is forgotten.
  */
 void seen_session_done(struct seen *seen, uint64_t count, uint64_t octets);
 
 /* What a crash left unpublished. */
 struct seen_pending {
 	const char *id;
-	const char *place;
+	const char *place; /* as it was recorded, "" for none */
 	uint32_t index;
 };
-/* where is NULL if nothing is pending.  Valid until the next record. */
+/* where is NULL if nothing is pending.  Valid until seen_published. */
 size_t seen_pending(const struct seen *seen, const char **where,
     const struct seen_pending **pending);
 
 /*
  * Import the list that mpop keeps in path, the blocks of this user and host
- * only.  *count is how many ids it gave; a missing file gives none.
+ * only.  *count is how many new ids it gave; a missing file gives none.
  * ERR_IO if it cannot be read or is no such list.
  */
 int seen_import_mpop(
