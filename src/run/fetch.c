@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: ISC */
+#include "run/fetch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "run/secret.h"
+
+/* Milliseconds that no command will live to see. */
+#define MDA_TIMEOUT_NONE (INT64_MAX / 2)
+
+void
+fetch_report(struct fetch *fetch, const struct err *err)
+{
+	struct event event = {.type = EVENT_ERROR, .err = *err};
+
+	event_send(fetch->parent, &event);
+}
+
+static bool
+is_dry(const struct fetch *fetch)
+{
+	return fetch->options->verb == FETCH_DRY_RUN;
+}
+
+static int
+open_place(struct fetch *fetch, struct err *err)
+{
+	const struct account *account = fetch->account;
+	struct deliver_params params = {
+	    .kind = account->delivery.kind,
+	    .target = account->delivery.target,
+	    .account = account->name,
+	    .user = account->user,
+	    .host = account->host,
+	    .mda_timeout = account->mda_timeout != 0
+		? (int64_t)account->mda_timeout * 1000
+		: MDA_TIMEOUT_NONE,
+	    .delivered = seen_delivered_to(fetch->seen, fetch->target),
+	};
+	const char *note;
+
+	if (is_dry(fetch))
+		return 0;
+	fetch->deliver = deliver_open(&params, err);
+	if (fetch->deliver == NULL)
+		return err_prefix(err, "deliver");
+	note = deliver_note(fetch->deliver);
+	if (note != NULL)
+		log_say(LOG_AT_VERBOSE, "deliver: %s", note);
+	return 0;
+}
+
+/* mpop's users never had to say "tls off"; tell those whom that stops. */
+static void
+hint_at_tls_default(const struct account *account, struct err *err)
+{
+	char other[ERR_HINT_MAX];
+
+	if (account->tls_was_said || account->tls == CONF_OFF ||
+	    err->class == ERR_NOHOST)
+		return;
+	strlcpy(other, err->hint, sizeof(other));
+	err_hint(err,
+	    "%s%saccount %s says nothing of tls, which is on by default; "
+	    "\"tls off\" and \"auth user\" restore mpop's way, without "
+	    "protection",
+	    other, other[0] != '\0' ? "; " : "", account->name);
+}
+
+static int
+log_in(struct fetch *fetch, const char *secret, struct err *err)
+{
+	struct session *session = &fetch->session;
+
+	if (session_open(
+		session, fetch->account, fetch->options->family, err) == -1) {
+		hint_at_tls_default(fetch->account, err);
+		return -1;
+	}
+	if (session_queue_login(session, secret, err) == -1)
+		return -1;
+	if (session->pipelining && listing_queue(session, err) == -1)
+		return -1;
+	if (session_login(session, err) == -1)
+		return -1;
+	if (client_queued(session->client) == 0 &&
+	    listing_queue(session, err) == -1)
+		return -1;
+	return listing_read(&fetch->listing, session, fetch->seen, err);
+}
+
+static int
+connect_account(struct fetch *fetch, struct err *err)
+{
+	char *secret = secret_get(fetch->account, fetch->parent, err);
+	int status;
+
+	if (secret == NULL)
+		return err_prefix(err, "login");
+	status = log_in(fetch, secret, err);
+	mem_free_secret(secret);
+	return status;
+}
+
+static void
+choose_settings(struct fetch *fetch)
+{
+	const struct account *account = fetch->account;
+	const struct seen_session *last = seen_last_session(fetch->seen);
+	uint64_t keep =
+	    account->keep == CONF_KEEP_TIME ? account->keep_seconds : 0;
+	bool is_long_ago =
+	    last->time != 0 && (uint64_t)(fetch->now - last->time) > keep;
+
+	fetch->settings = (struct plan_settings){
+	    .only_new = account->only_new == CONF_ON,
+	    .delete_delivered = account->keep == CONF_KEEP_OFF,
+	    .keep_seconds = keep,
+	    .killsize = account->killsize,
+	    .skipsize = account->skipsize,
+	    .now = fetch->now,
+	    .clock_is_odd = fetch->now < last->newest || is_long_ago,
+	};
+	if (keep > 0 && fetch->settings.clock_is_odd)
+		log_say(LOG_AT_VERBOSE,
+		    "keep: the clock and the state do not fit together; "
+		    "nothing is deleted by age in this run");
+}
+
+static struct plan_message
+describe(const struct fetch *fetch, const struct listing_entry *entry)
+{
+	struct plan_message message = {.octets = PLAN_OCTETS_UNKNOWN};
+
+	if (entry->message != LISTING_NONE)
+		message.octets = fetch->listing.messages[entry->message].octets;
+	if (entry->seen != LISTING_NONE) {
+		const struct seen_message *seen =
+		    seen_at(fetch->seen, entry->seen);
+
+		message.known = true;
+		message.may_delete =
+		    (seen->flags & (SEEN_MARKED | SEEN_REBUILT)) == 0;
+		message.delivered = seen->time;
+		if (message.octets == PLAN_OCTETS_UNKNOWN &&
+		    seen->octets != SEEN_OCTETS_UNKNOWN)
+			message.octets = seen->octets;
+	}
+	return message;
+}
+
+static bool
+fits_into_session(const struct fetch *fetch, uint64_t octets)
+{
+	const struct account *account = fetch->account;
+	const struct fetch_plan *plan = &fetch->plan;
+
+	if (account->max_messages != 0 &&
+	    plan->n_wanted >= account->max_messages)
+		return false;
+	/* The first one always fits, or it would never be fetched. */
+	return account->max_bytes == CONF_SIZE_OFF || plan->n_wanted == 0 ||
+	    plan->octets + octets <= account->max_bytes;
+}
+
+static void
+say_plan(const struct fetch *fetch, const struct listing_entry *entry,
+    enum plan_action action, const char *why)
+{
+	struct event event = {.type = EVENT_RESULT};
+	struct plan_message message = describe(fetch, entry);
+	char size[16] = "?";
+	const char *id = "";
+
+	if (message.octets != PLAN_OCTETS_UNKNOWN)
+		text_of_size(size, sizeof(size), message.octets);
+	if (entry->message != LISTING_NONE)
+		id = listing_id(
+		    &fetch->listing, &fetch->listing.messages[entry->message]);
+	snprintf(event.text, sizeof(event.text), "%s %u %s (%s)%s%.1000s",
+	    plan_action_word(action), entry->number, size, why,
+	    id[0] != '\0' ? " " : "", id);
+	event_send(fetch->parent, &event);
+}
+
+/* To be fetched: of a message that is simply known, only the state's file has
+ * the id. */
+static int
+want(struct fetch *fetch, struct listing_entry *entry, struct err *err)
+{
+	struct fetch_plan *plan = &fetch->plan;
+	uint32_t index = listing_attend(&fetch->listing, entry);
+	struct listing_message *message = &fetch->listing.messages[index];
+	struct buf id = {0};
+	int status = 0;
+
+	if (message->id == 0 && entry->seen != LISTING_NONE) {
+		status = seen_read_id(fetch->seen, entry->seen, &id, err);
+		if (status == 0)
+			listing_set_id(&fetch->listing, message, &id);
+		buf_free(&id);
+	}
+	plan->wanted =
+	    mem_room(plan->wanted, plan->n_wanted, sizeof(*plan->wanted));
+	plan->wanted[plan->n_wanted++] = index;
+	return status;
+}
+
+static int
+plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
+{
+	struct fetch_plan *plan = &fetch->plan;
+	struct plan_message message = describe(fetch, entry);
+	uint64_t octets =
+	    message.octets != PLAN_OCTETS_UNKNOWN ? message.octets : 0;
+	const char *why;
+	enum plan_action action = plan_decide(&fetch->settings, &message, &why);
+
+	if (action == PLAN_FETCH && !fits_into_session(fetch, octets)) {
+		action = PLAN_SKIP;
+		why = "over max_messages or max_bytes, the next run's";
+	}
+	if (is_dry(fetch))
+		say_plan(fetch, entry, action, why);
+	if (action == PLAN_DELETE) {
+		plan->due =
+		    mem_room(plan->due, plan->n_due, sizeof(*plan->due));
+		plan->due[plan->n_due++] =
+		    (struct fetch_due){entry->number, entry->seen};
+	}
+	if (action != PLAN_FETCH)
+		return 0;
+	plan->octets += octets;
+	return want(fetch, entry, err);
+}
+
+static int
+make_plan(struct fetch *fetch, struct err *err)
+{
+	struct listing *listing = &fetch->listing;
+	struct event event = {.type = EVENT_PLAN};
+
+	for (size_t i = 0; i < listing->n; i++) {
+		size_t at =
+		    fetch->account->newest_first ? listing->n - 1 - i : i;
+
+		if (plan_entry(fetch, &listing->entries[at], err) == -1)
+			return err_prefix(err, "state");
+	}
+	event.counts.messages = fetch->plan.n_wanted;
+	event.counts.octets = fetch->plan.octets;
+	event.counts.deleted = fetch->plan.n_due;
+	event.counts.listed = listing->n;
+	fetch->counts.listed = listing->n;
+	event_send(fetch->parent, &event);
+	return 0;
+}
+
+/* What was done is safe whatever QUIT says: no more than a warning. */
+static void
+quit(struct fetch *fetch)
+{
+	struct err err;
+
+	if (session_quit(&fetch->session, &err))
+		return;
+	if (fetch->counts.deleted > 0)
+		log_say(LOG_AT_WARNING,
+		    "%s; %llu deletions are not confirmed, the next run looks "
+		    "again",
+		    err.text, (unsigned long long)fetch->counts.deleted);
+	else
+		log_say(LOG_AT_VERBOSE, "%s", err.text);
+}
+
+static int
+carry_out(struct fetch *fetch, struct err *err)
+{
+	bool in_step = true;
+	int status = 0, flushed;
+	struct err flush_err;
+
+	if (!is_dry(fetch)) {
+		status = retrieve_messages(fetch, &in_step, err);
+		if (status == 0)
+			seen_session_done(fetch->seen, fetch->listing.count,
+			    fetch->listing.octets);
+		flushed = seen_flush(fetch->seen, false, &flush_err);
+		if (flushed == -1 && status == 0) {
+			*err = flush_err;
+			status = err_prefix(err, "state");
+		}
+	}
+	if (in_step)
+		quit(fetch);
+	return status;
+}
+
+static int
+run(struct fetch *fetch, struct err *err)
+{
+	if (resume_state(fetch, err) == -1 || open_place(fetch, err) == -1 ||
+	    connect_account(fetch, err) == -1)
+		return -1;
+	resume_recognise(fetch);
+	choose_settings(fetch);
+	if (identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)
+		return -1;
+	return carry_out(fetch, err);
+}
+
+static void
+clean_up(struct fetch *fetch)
+{
+	session_close(&fetch->session);
+	deliver_close(fetch->deliver);
+	seen_close(fetch->seen);
+	listing_free(&fetch->listing);
+	resume_free(fetch);
+	free(fetch->plan.wanted);
+	free(fetch->plan.due);
+	free(fetch->target);
+	log_forget();
+}
+
+enum err_class
+fetch_account(const struct account *account,
+    const struct fetch_options *options, int parent,
+    struct event_counts *counts)
+{
+	struct fetch fetch = {
+	    .account = account,
+	    .options = options,
+	    .parent = parent,
+	    .now = time(NULL),
+	};
+	enum err_class class = ERR_NONE;
+	struct err err;
+
+	fetch.target =
+	    mem_printf("%s %s", deliver_kind_word(account->delivery.kind),
+		account->delivery.target);
+	if (run(&fetch, &err) == -1) {
+		fetch_report(&fetch, &err);
+		class = err.class;
+	} else if (fetch.counts.failed > 0) {
+		class = ERR_TEMPFAIL;
+	}
+	*counts = fetch.counts;
+	clean_up(&fetch);
+	return class;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/* One account, whole: what its parts share, in the order of a run. */
+#ifndef RUN_FETCH_H
+#define RUN_FETCH_H
+
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "mail/deliver.h"
+#include "run/event.h"
+#include "run/listing.h"
+#include "run/plan.h"
+#include "run/session.h"
+#include "state/seen.h"
+
+enum fetch_verb {
+	FETCH_ALL,     /* fetch, deliver, delete */
+	FETCH_DRY_RUN, /* say what would be done */
+};
+
+struct fetch_options {
+	enum fetch_verb verb;
+	int family;	    /* AF_UNSPEC, AF_INET, AF_INET6 */
+	bool show_progress; /* somebody looks at EVENT_PROGRESS */
+};
+
+/* What a Maildir still holds of messages that a lost state knew. */
+struct resume_found {
+	uint64_t tag;
+	uint64_t wire_octets;
+	char *path;
+};
+
+/* The plan: indexes into listing.messages in the order of retrieval, and
+ * known messages whose time has come. */
+struct fetch_due {
+	uint32_t number;
+	uint32_t seen; /* LISTING_NONE: deleted unread */
+};
+
+struct fetch_plan {
+	uint32_t *wanted;
+	size_t n_wanted;
+	uint64_t octets; /* of the wanted, as far as known */
+	struct fetch_due *due;
+	size_t n_due;
+};
+
+struct fetch {
+	const struct account *account;
+	const struct fetch_options *options;
+	int parent; /* where events go */
+	time_t now;
+	char *target; /* "maildir PATH", as the state knows it */
+	struct seen *seen;
+	struct deliver *deliver;
+	struct session session;
+	struct listing listing;
+	struct plan_settings settings;
+	struct fetch_plan plan;
+	struct event_counts counts;
+	struct resume_found *found; /* by rising tag */
+	size_t n_found;
+};
+
+/*
+ * The whole run of one account: events go to parent, the last one of all
+ * EVENT_END is left to the caller.  Returns the class of the exit code;
+ * failures of single messages and of the account were told as EVENT_ERROR.
+ */
+enum err_class fetch_account(const struct account *account,
+    const struct fetch_options *options, int parent,
+    struct event_counts *counts);
+
+/* Tell the parent of a failure. */
+void fetch_report(struct fetch *fetch, const struct err *err);
+
+/* resume.c: open the state, settle what a crash left, import what others
+ * knew.  Needs no connection. */
+int resume_state(struct fetch *fetch, struct err *err);
+
+/* resume.c: with a state that is new: recognise what the Maildir holds
+ * already.  After the listing was read. */
+void resume_recognise(struct fetch *fetch);
+void resume_free(struct fetch *fetch);
+
+/* identify.c: settle who is who (PRODUCT section 8) where the listing leaves
+ * a doubt, by asking for headers. */
+int identify_messages(struct fetch *fetch, struct err *err);
+
+/*
+ * retrieve.c: carry out the plan.  Failures of single messages are reported
+ * and counted.  -1 when the session is over, or the place failed: then all
+ * that was received whole has been settled, and in_step says whether QUIT
+ * still makes sense.
+ */
+int retrieve_messages(struct fetch *fetch, bool *in_step, struct err *err);
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: ISC */
+/* Who is who: headers settle what unique-ids leave open. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "mail/msg.h"
+#include "run/fetch.h"
+
+#define TOP_OCTETS 4096	    /* what a header may take, for the window */
+#define TOP_LIMIT (1 << 20) /* more of a header is not looked at */
+#define RENUMBERED_MIN 3    /* fewer lost messages prove nothing */
+
+/* A question about some of the messages that their headers answer. */
+struct question {
+	bool (*concerns)(
+	    const struct fetch *fetch, const struct listing_message *message);
+	/* hash 0: the header cannot be had */
+	void (*answer)(struct fetch *fetch, struct listing_message *message,
+	    uint64_t hash, void *context);
+	void *context;
+};
+
+static int
+feed_header(void *context, const char *data, size_t n, struct err *err)
+{
+	(void)err;
+	msg_feed(context, data, n);
+	return 0;
+}
+
+static int
+read_header(
+    struct fetch *fetch, struct msg *msg, uint64_t *hash, struct err *err)
+{
+	struct client_body body = {
+	    .sink = feed_header, .context = msg, .limit = TOP_LIMIT};
+	struct client_reply reply;
+
+	*hash = 0;
+	if (client_reply(fetch->session.client, &reply, err) == -1)
+		return -1;
+	if (!reply.ok)
+		return 0;
+	msg_begin(msg);
+	if (client_body(fetch->session.client, &body, err) == -1)
+		return -1;
+	*hash = msg_header_hash(msg);
+	return 0;
+}
+
+static bool
+has_top(const struct fetch *fetch)
+{
+	const struct capabilities *capa = &fetch->session.capa;
+
+	return !capa->known || capa->top;
+}
+
+/* The messages it concerns, as indexes; the caller frees them. */
+static uint32_t *
+choose(const struct fetch *fetch, const struct question *question, size_t *n)
+{
+	const struct listing *listing = &fetch->listing;
+	uint32_t *chosen =
+	    mem_alloc((listing->n_messages + 1) * sizeof(*chosen));
+
+	*n = 0;
+	for (size_t i = 0; i < listing->n_messages; i++)
+		if (question->concerns(fetch, &listing->messages[i]))
+			chosen[(*n)++] = (uint32_t)i;
+	return chosen;
+}
+
+/* TOP for all that it concerns, in the window; answers come in order. */
+static int
+ask(struct fetch *fetch, const struct question *question, struct err *err)
+{
+	struct listing_message *messages = fetch->listing.messages;
+	bool can_ask = has_top(fetch);
+	struct msg *msg = msg_new();
+	uint64_t hash = 0;
+	size_t n;
+	uint32_t *chosen = choose(fetch, question, &n);
+	int status = 0;
+
+	for (size_t i = 0; i < n && can_ask; i++)
+		client_queue_message(fetch->session.client, CMD_TOP,
+		    messages[chosen[i]].number, TOP_OCTETS);
+	for (size_t i = 0; i < n && status == 0; i++) {
+		if (can_ask)
+			status = read_header(fetch, msg, &hash, err);
+		if (status == 0)
+			question->answer(fetch, &messages[chosen[i]], hash,
+			    question->context);
+	}
+	msg_free(msg);
+	free(chosen);
+	return status == 0 ? 0 : err_prefix(err, "top");
+}
+
+/* Without a unique-id the header is the identity. */
+
+static bool
+is_nameless(const struct fetch *fetch, const struct listing_message *message)
+{
+	return message->seen == LISTING_NONE &&
+	    listing_id(&fetch->listing, message)[0] == '\0';
+}
+
+static void
+name_by_header(struct fetch *fetch, struct listing_message *message,
+    uint64_t hash, void *context)
+{
+	struct seen_message *known;
+	struct buf id = {0};
+
+	(void)context;
+	if (hash == 0)
+		return;
+	seen_id_of_header(&id, hash);
+	listing_set_id(&fetch->listing, message, &id);
+	known = seen_match(fetch->seen, id.data, id.len);
+	if (known != NULL)
+		listing_settle_known(
+		    &fetch->listing, message, seen_index(fetch->seen, known));
+	buf_free(&id);
+}
+
+/* A known id with another size, or back after an absence. */
+
+static bool
+is_doubtful(const struct fetch *fetch, const struct listing_message *message)
+{
+	(void)fetch;
+	return message->doubtful;
+}
+
+static uint64_t
+octets_to_record(const struct listing_message *message)
+{
+	return message->octets < SEEN_OCTETS_UNKNOWN ? message->octets
+						     : SEEN_OCTETS_UNKNOWN;
+}
+
+static void
+settle_doubt(struct fetch *fetch, struct listing_message *message,
+    uint64_t hash, void *context)
+{
+	uint32_t index = message->seen;
+	uint64_t recorded = seen_header_hash(fetch->seen, index);
+
+	(void)context;
+	if (hash == 0 || recorded == 0 || hash != recorded) {
+		/* Another message, or nobody can tell: lost is worse than
+		 * twice. */
+		message->unsettled = hash == 0 || recorded == 0;
+		seen_at(fetch->seen, index)->flags &=
+		    ~(uint64_t)SEEN_MATCHED & 0xffff;
+		listing_settle_new(&fetch->listing, message);
+		return;
+	}
+	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
+	    octets_to_record(message), hash);
+	listing_settle_known(&fetch->listing, message, index);
+}
+
+/*
+ * What was read off a Maildir is believed for skipping; before it may be
+ * deleted its header must agree.
+ */
+static void
+doubt_rebuilt(struct fetch *fetch)
+{
+	struct listing *listing = &fetch->listing;
+
+	if (!fetch->settings.delete_delivered &&
+	    fetch->settings.keep_seconds == 0)
+		return;
+	for (size_t i = 0; i < listing->n_messages; i++) {
+		struct listing_message *message = &listing->messages[i];
+
+		if (message->seen != LISTING_NONE &&
+		    (seen_at(fetch->seen, message->seen)->flags &
+			SEEN_REBUILT) != 0)
+			message->doubtful = true;
+	}
+}
+
+/* A server that gave all its messages new unique-ids. */
+
+static bool
+counts_as_lost(const struct seen_message *message)
+{
+	return (message->flags & (SEEN_MATCHED | SEEN_DELETED | SEEN_UNDONE)) ==
+	    0 &&
+	    message->missing == 0;
+}
+
+static bool
+most_are_lost(const struct fetch *fetch)
+{
+	size_t lost = 0, listed = 0;
+
+	for (uint32_t i = 0; i < seen_count(fetch->seen); i++) {
+		const struct seen_message *message = seen_at(fetch->seen, i);
+
+		lost += counts_as_lost(message);
+		listed += (message->flags & SEEN_MATCHED) != 0;
+	}
+	return lost >= RENUMBERED_MIN && lost > listed;
+}
+
+struct lost {
+	uint64_t header;
+	uint32_t index;
+};
+
+struct renumbering {
+	struct lost *lost; /* by rising header */
+	size_t n;
+	bool some_headless; /* some cannot be recognised at all */
+	size_t recognised;
+	size_t unsettled;
+};
+
+static int
+compare_lost(const void *a, const void *b)
+{
+	const struct lost *x = a, *y = b;
+
+	return (x->header > y->header) - (x->header < y->header);
+}
+
+static void
+collect_lost(struct fetch *fetch, struct renumbering *renumbering)
+{
+	size_t count = seen_count(fetch->seen);
+
+	renumbering->lost = mem_alloc((count + 1) * sizeof(struct lost));
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t header;
+
+		if (!counts_as_lost(seen_at(fetch->seen, i)))
+			continue;
+		header = seen_header_hash(fetch->seen, i);
+		if (header == 0)
+			renumbering->some_headless = true;
+		else
+			renumbering->lost[renumbering->n++] =
+			    (struct lost){header, i};
+	}
+	qsort(renumbering->lost, renumbering->n, sizeof(struct lost),
+	    compare_lost);
+}
+
+/* Each lost message answers for one listed one. */
+static uint32_t
+take_lost(
+    struct fetch *fetch, const struct renumbering *renumbering, uint64_t header)
+{
+	const struct lost key = {.header = header};
+	const struct lost *at = bsearch(
+	    &key, renumbering->lost, renumbering->n, sizeof(key), compare_lost);
+
+	if (at == NULL)
+		return LISTING_NONE;
+	while (at > renumbering->lost && at[-1].header == header)
+		at--;
+	for (; at < renumbering->lost + renumbering->n && at->header == header;
+	     at++) {
+		struct seen_message *message = seen_at(fetch->seen, at->index);
+
+		if ((message->flags & SEEN_MATCHED) == 0) {
+			message->flags |= SEEN_MATCHED;
+			return at->index;
+		}
+	}
+	return LISTING_NONE;
+}
+
+static bool
+is_stranger(const struct fetch *fetch, const struct listing_message *message)
+{
+	(void)fetch;
+	return message->seen == LISTING_NONE;
+}
+
+static void
+recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
+    void *context)
+{
+	struct renumbering *renumbering = context;
+	uint32_t index = LISTING_NONE;
+
+	if (hash != 0)
+		index = take_lost(fetch, renumbering, hash);
+	if (index == LISTING_NONE) {
+		message->unsettled = hash == 0 || renumbering->some_headless;
+		renumbering->unsettled += message->unsettled;
+		return;
+	}
+	renumbering->recognised++;
+	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
+	    octets_to_record(message), hash);
+	listing_settle_known(&fetch->listing, message, index);
+}
+
+static int
+settle_renumbering(struct fetch *fetch, struct err *err)
+{
+	struct renumbering renumbering = {0};
+	const struct question question = {is_stranger, recognise, &renumbering};
+	int status;
+
+	collect_lost(fetch, &renumbering);
+	status = ask(fetch, &question, err);
+	if (renumbering.recognised > 0)
+		log_say(LOG_AT_WARNING,
+		    "listing: the server gave its messages new unique-ids; "
+		    "%zu were recognised by their headers",
+		    renumbering.recognised);
+	if (renumbering.unsettled > 0)
+		log_say(LOG_AT_WARNING,
+		    "listing: most of the known messages are gone, and "
+		    "whether %zu others are the same cannot be told; they are "
+		    "fetched, and not deleted in this session",
+		    renumbering.unsettled);
+	free(renumbering.lost);
+	return status;
+}
+
+static bool
+has_strangers(const struct fetch *fetch)
+{
+	for (size_t i = 0; i < fetch->listing.n_messages; i++)
+		if (is_stranger(fetch, &fetch->listing.messages[i]))
+			return true;
+	return false;
+}
+
+static void
+advise_without_uidl(const struct fetch *fetch)
+{
+	if (fetch->listing.count == 0 || fetch->listing.has_uidl)
+		return;
+	if (has_top(fetch))
+		log_say(LOG_AT_VERBOSE,
+		    "listing: no UIDL here; messages are told apart by their "
+		    "headers");
+	else
+		log_say(LOG_AT_WARNING,
+		    "listing: the server has neither UIDL nor TOP: every run "
+		    "receives everything and discards what is known; keep off "
+		    "would end that");
+}
+
+int
+identify_messages(struct fetch *fetch, struct err *err)
+{
+	static const struct question who_is_nameless = {
+	    is_nameless, name_by_header, NULL};
+	static const struct question who_changed = {
+	    is_doubtful, settle_doubt, NULL};
+
+	advise_without_uidl(fetch);
+	if (ask(fetch, &who_is_nameless, err) == -1)
+		return -1;
+	doubt_rebuilt(fetch);
+	if (ask(fetch, &who_changed, err) == -1)
+		return -1;
+	if (has_strangers(fetch) && most_are_lost(fetch))
+		return settle_renumbering(fetch, err);
+	return 0;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: ISC */
+/* From the state of the last run to one that can be relied on. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "mail/msg.h"
+#include "run/fetch.h"
+
+/* The path in the rc file may name mpop's own list, which stays as it is. */
+static char *
+state_path(const struct account *account, bool *is_mpop_list)
+{
+	*is_mpop_list = seen_is_mpop_list(account->uidls_file);
+	if (*is_mpop_list)
+		return mem_printf("%s.poplar", account->uidls_file);
+	return mem_dup(account->uidls_file);
+}
+
+static int
+open_state(struct fetch *fetch, const char *path, struct err *err)
+{
+	struct seen_params params = {
+	    .path = path,
+	    .user = fetch->account->user,
+	    .host = fetch->account->host,
+	    .require = fetch->account->require_state == CONF_ON,
+	    .read_only = fetch->options->verb == FETCH_DRY_RUN,
+	    .now = fetch->now,
+	};
+
+	fetch->seen = seen_open(&params, err);
+	return fetch->seen != NULL ? 0 : err_prefix(err, "state");
+}
+
+/* What became of the batch whose record says neither yes nor no? */
+static int
+settle_pending(struct fetch *fetch, struct err *err)
+{
+	const struct seen_pending *pending;
+	const char *where;
+	size_t n = seen_pending(fetch->seen, &where, &pending), undone = 0;
+	struct deliver_recovery *items;
+	struct deliver_lock *lock = NULL;
+	uint32_t *indexes;
+	int status;
+
+	if (n == 0)
+		return 0;
+	items = mem_zero(n, sizeof(*items));
+	indexes = mem_zero(n, sizeof(*indexes));
+	for (size_t i = 0; i < n; i++) {
+		items[i].place = pending[i].place;
+		indexes[i] = pending[i].index;
+	}
+	status = deliver_recover(where, items, n, &lock, err);
+	for (size_t i = 0; i < n && status == 0; i++) {
+		if (items[i].delivered)
+			continue;
+		seen_undo(fetch->seen, indexes[i]);
+		undone++;
+	}
+	if (status == 0) {
+		seen_published(fetch->seen);
+		status = seen_flush(fetch->seen, true, err);
+		log_say(LOG_AT_VERBOSE,
+		    "state: the last run ended early: %zu of its messages are "
+		    "here, %zu will be fetched again",
+		    n - undone, undone);
+	}
+	deliver_recovery_release(lock);
+	free(items);
+	free(indexes);
+	return status == 0 ? 0 : err_prefix(err, "recovery");
+}
+
+static int
+import_list(struct fetch *fetch, const char *path, struct err *err)
+{
+	size_t count;
+
+	if (seen_import_mpop(fetch->seen, path, &count, err) == -1)
+		return err_prefix(err, "import");
+	if (count == 0)
+		return 0;
+	log_say(LOG_AT_NOTICE, "state: took %zu known messages from %s", count,
+	    path);
+	if (fetch->options->verb == FETCH_DRY_RUN)
+		return 0;
+	return seen_flush(fetch->seen, true, err);
+}
+
+/* At first use, what mpop knows of the same user and host. */
+static int
+import_from_mpop(struct fetch *fetch, bool named_in_rc, struct err *err)
+{
+	const struct account *account = fetch->account;
+	char *path, *list;
+	int status = 0;
+
+	if (named_in_rc)
+		return import_list(fetch, account->uidls_file, err);
+	list =
+	    mem_printf("~/.mpop_uidls/%s_at_%s", account->user, account->host);
+	path = file_expand_home(list);
+	if (seen_is_mpop_list(path))
+		status = import_list(fetch, path, err);
+	free(path);
+	free(list);
+	return status;
+}
+
+static int
+compare_found(const void *a, const void *b)
+{
+	const struct resume_found *x = a, *y = b;
+
+	return (x->tag > y->tag) - (x->tag < y->tag);
+}
+
+static void
+note_found(
+    void *context, const char *tag, uint64_t wire_octets, const char *path)
+{
+	struct fetch *fetch = context;
+	struct resume_found *found;
+
+	fetch->found =
+	    mem_room(fetch->found, fetch->n_found, sizeof(*fetch->found));
+	found = &fetch->found[fetch->n_found++];
+	found->tag = strtoull(tag, NULL, 16);
+	found->wire_octets = wire_octets;
+	found->path = mem_dup(path);
+}
+
+static int
+look_into_place(struct fetch *fetch, struct err *err)
+{
+	struct deliver_params params = {
+	    .kind = fetch->account->delivery.kind,
+	    .target = fetch->account->delivery.target,
+	};
+
+	if (deliver_scan(&params, note_found, fetch, err) == -1)
+		return err_prefix(err, "recovery");
+	if (fetch->n_found > 0)
+		qsort(fetch->found, fetch->n_found, sizeof(*fetch->found),
+		    compare_found);
+	return 0;
+}
+
+int
+resume_state(struct fetch *fetch, struct err *err)
+{
+	bool is_mpop_list;
+	char *path = state_path(fetch->account, &is_mpop_list);
+	int status = open_state(fetch, path, err);
+
+	free(path);
+	if (status == -1)
+		return -1;
+	if (seen_is_new(fetch->seen)) {
+		if (import_from_mpop(fetch, is_mpop_list, err) == -1)
+			return -1;
+		return look_into_place(fetch, err);
+	}
+	if (fetch->options->verb == FETCH_DRY_RUN)
+		return 0;
+	return settle_pending(fetch, err);
+}
+
+/* The header hash of a delivered message, 0 if it cannot be read. */
+static uint64_t
+hash_file(const char *path)
+{
+	char chunk[16384];
+	struct err ignored;
+	int fd = file_open(path, O_RDONLY, 0, &ignored);
+	struct msg *msg;
+	uint64_t hash;
+	ssize_t n;
+
+	if (fd == -1)
+		return 0;
+	msg = msg_new();
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+		msg_feed(msg, chunk, (size_t)n);
+	hash = n == 0 ? msg_header_hash(msg) : 0;
+	msg_free(msg);
+	close(fd);
+	return hash;
+}
+
+static struct resume_found *
+take_found(struct fetch *fetch, const char *id, uint64_t octets)
+{
+	char tag[17];
+	struct resume_found key, *at;
+
+	seen_tag(fetch->seen, id, tag);
+	key.tag = strtoull(tag, NULL, 16);
+	at = bsearch(
+	    &key, fetch->found, fetch->n_found, sizeof(key), compare_found);
+	if (at == NULL)
+		return NULL;
+	while (at > fetch->found && at[-1].tag == key.tag)
+		at--;
+	for (; at < fetch->found + fetch->n_found && at->tag == key.tag; at++)
+		if (at->path != NULL && at->wire_octets == octets)
+			return at;
+	return NULL;
+}
+
+void
+resume_recognise(struct fetch *fetch)
+{
+	struct listing *listing = &fetch->listing;
+	size_t recognised = 0;
+
+	if (fetch->n_found == 0)
+		return;
+	seen_import_begin(fetch->seen, "maildir");
+	for (size_t i = 0; i < listing->n_messages; i++) {
+		struct listing_message *message = &listing->messages[i];
+		const char *id = listing_id(listing, message);
+		struct resume_found *found;
+		uint32_t index;
+
+		if (message->seen != LISTING_NONE || id[0] == '\0')
+			continue;
+		found = take_found(fetch, id, message->octets);
+		if (found == NULL)
+			continue;
+		index = seen_imported(fetch->seen, id, message->octets,
+		    hash_file(found->path), fetch->now, SEEN_REBUILT);
+		seen_at(fetch->seen, index)->flags |= SEEN_MATCHED;
+		listing_settle_known(listing, message, index);
+		free(found->path);
+		found->path = NULL;
+		recognised++;
+	}
+	seen_import_end(fetch->seen);
+	if (recognised > 0)
+		log_say(LOG_AT_WARNING,
+		    "state: there is none, but %zu listed messages lie in %s "
+		    "already; they are taken for delivered",
+		    recognised, fetch->account->delivery.target);
+}
+
+void
+resume_free(struct fetch *fetch)
+{
+	for (size_t i = 0; i < fetch->n_found; i++)
+		free(fetch->found[i].path);
+	free(fetch->found);
+	fetch->found = NULL;
+	fetch->n_found = 0;
+}

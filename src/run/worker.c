@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+#include "run/worker.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "base/text.h"
+#include "base/wait.h"
+#include "run/event.h"
+
+static void
+send_log(void *context, enum log_level level, const char *text)
+{
+	const int *parent = context;
+	struct event event = {.type = EVENT_LOG, .level = level};
+
+	strlcpy(event.text, text, sizeof(event.text));
+	event_send(*parent, &event);
+}
+
+/* Nobody may read the secrets out of a core or from /proc. */
+static void
+keep_memory_private(void)
+{
+	const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+#ifdef __linux__
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+static noreturn void
+work(const struct worker_params *params, int parent)
+{
+	struct event end = {.type = EVENT_END};
+
+	keep_memory_private();
+	wait_watch_parent(parent);
+	log_open(params->level, send_log, &parent);
+	end.err.class = fetch_account(
+	    params->account, params->options, parent, &end.counts);
+	event_send(parent, &end);
+	_exit(err_exit_code(end.err.class));
+}
+
+pid_t
+worker_start(const struct worker_params *params, int *events, struct err *err)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
+		return err_set_errno(err, ERR_OS, "cannot make a socket pair");
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		work(params, pair[1]);
+	}
+	close(pair[1]);
+	if (pid == -1) {
+		err_set_errno(err, ERR_OS, "cannot fork");
+		close(pair[0]);
+		return -1;
+	}
+	fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	*events = pair[0];
+	return pid;
+}

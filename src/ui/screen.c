@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: ISC */
+#include "ui/screen.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <readpassphrase.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "base/wait.h"
+#include "ui/progress.h"
+
+#define SECRET_MAX 1024
+
+struct screen {
+	struct screen_params params;
+	struct progress *progress;  /* NULL: none is shown */
+	struct event_counts *plans; /* of each account */
+};
+
+struct screen *
+screen_open(const struct screen_params *params)
+{
+	struct screen *screen = mem_zero(1, sizeof(*screen));
+
+	screen->params = *params;
+	screen->plans = mem_zero(params->accounts, sizeof(*screen->plans));
+	if (params->progress)
+		screen->progress = progress_open(params->accounts);
+	return screen;
+}
+
+void
+screen_close(struct screen *screen)
+{
+	progress_close(screen->progress);
+	free(screen->plans);
+	free(screen);
+}
+
+static void
+print_error(const char *account, const struct err *err)
+{
+	const char *colon = account[0] != '\0' ? ": " : "";
+
+	fprintf(stderr, "poplar: %s%s%s\n", account, colon, err->text);
+	if (err->hint[0] != '\0')
+		fprintf(stderr, "poplar: %s%shint: %s\n", account, colon,
+		    err->hint);
+}
+
+void
+screen_error(const struct err *err)
+{
+	print_error("", err);
+}
+
+static void
+print_count(uint64_t n, const char *what)
+{
+	printf(", %llu %s", (unsigned long long)n, what);
+}
+
+static void
+print_summary(const struct screen *screen, const char *account,
+    const struct event_counts *counts)
+{
+	bool plan = screen->params.is_plan;
+	char size[16];
+
+	printf("%s: ", account);
+	if (counts->messages == 0)
+		printf("nothing new");
+	else
+		printf("%llu %s %s (%s)", (unsigned long long)counts->messages,
+		    plan ? "to fetch," : "new",
+		    counts->messages == 1 ? "message" : "messages",
+		    text_of_size(size, sizeof(size), counts->octets));
+	if (counts->deleted > 0)
+		print_count(counts->deleted, plan ? "to delete" : "deleted");
+	if (counts->failed > 0)
+		print_count(counts->failed, "failed");
+	print_count(counts->listed, "on the server");
+	putchar('\n');
+	fflush(stdout);
+}
+
+static void
+show_end(struct screen *screen, size_t index, const char *account,
+    const struct event *event)
+{
+	const struct event_counts *counts =
+	    screen->params.is_plan ? &screen->plans[index] : &event->counts;
+
+	/* An account that failed as a whole has said so. */
+	if (screen->params.summaries &&
+	    (event->err.class == ERR_NONE || event->counts.messages > 0 ||
+		event->counts.failed > 0))
+		print_summary(screen, account, counts);
+}
+
+static void
+print_event(struct screen *screen, size_t index, const char *account,
+    const struct event *event)
+{
+	switch (event->type) {
+	case EVENT_LOG:
+		if (event->level <= screen->params.level)
+			fprintf(
+			    stderr, "poplar: %s: %s\n", account, event->text);
+		break;
+	case EVENT_RESULT:
+		printf("%s: %s\n", account, event->text);
+		break;
+	case EVENT_ERROR:
+		if (!event->err.quiet || screen->params.verbose)
+			print_error(account, &event->err);
+		break;
+	case EVENT_END:
+		show_end(screen, index, account, event);
+		break;
+	case EVENT_PLAN:
+	case EVENT_PROGRESS:
+	case EVENT_PROMPT:
+		break;
+	}
+}
+
+void
+screen_show(
+    void *context, size_t index, const char *account, const struct event *event)
+{
+	struct screen *screen = context;
+
+	if (event->type == EVENT_PLAN)
+		screen->plans[index] = event->counts;
+	if (screen->progress == NULL) {
+		print_event(screen, index, account, event);
+		return;
+	}
+	if (event->type != EVENT_PROGRESS) {
+		progress_hide(screen->progress);
+		print_event(screen, index, account, event);
+	}
+	progress_note(screen->progress, index, account, event);
+	progress_draw(screen->progress);
+}
+
+char *
+screen_prompt(void *context, const char *account, const struct event *event)
+{
+	struct screen *screen = context;
+	char *question = mem_printf("%s: %s: ", account, event->text);
+	char answer[SECRET_MAX], *secret = NULL;
+
+	if (screen->progress != NULL)
+		progress_hide(screen->progress);
+	wait_let_signals_in(true);
+	if (readpassphrase(question, answer, sizeof(answer),
+		RPP_ECHO_OFF | RPP_REQUIRE_TTY) != NULL)
+		secret = mem_dup(answer);
+	wait_let_signals_in(false);
+	explicit_bzero(answer, sizeof(answer));
+	free(question);
+	return secret;
+}
