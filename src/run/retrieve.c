@@ -29,6 +29,7 @@
 struct received {
 	uint32_t message; /* index in listing.messages */
 	uint64_t header;
+	bool is_odd; /* its size is not the listed one */
 	char *id;
 	char place[DELIVER_PLACE_MAX];
 };
@@ -47,11 +48,13 @@ struct retrieval {
 	struct received held;
 	uint64_t held_octets;
 	bool place_failed;
-	int sink_status;   /* of the delivery, DELIVER_OK and so on */
-	uint64_t size_cap; /* octets, of skipsize and killsize */
-	bool is_over_cap;  /* the message in the making */
-	struct fetch_due *deleting;
+	int sink_status;	    /* of the delivery, DELIVER_OK and so on */
+	uint64_t size_cap;	    /* octets, of skipsize and killsize */
+	bool is_over_cap;	    /* the message in the making */
+	struct fetch_due *deleting; /* sent only when all is retrieved */
 	size_t n_deleting, next_deleting;
+	uint32_t *odd; /* recorded, but of another size than listed */
+	size_t n_odd;
 	int64_t progress_at;
 };
 
@@ -87,15 +90,27 @@ report_message(struct retrieval *r, uint32_t number, struct err *err)
 	fetch_report(r->fetch, err);
 }
 
-/* Deletions: queued, and noted when the server has taken them. */
+/*
+ * Deletions wait until all messages are here and the session was found in
+ * step behind the last one: a server that lets a message forge replies would
+ * else have one deleted that was never received.  Nothing is lost by the
+ * wait, as they take effect only at QUIT (RFC 1939, section 6).
+ */
 
 static void
-queue_deletion(struct retrieval *r, uint32_t number, uint32_t seen)
+plan_deletion(struct retrieval *r, uint32_t number, uint32_t seen)
 {
 	r->deleting =
 	    mem_room(r->deleting, r->n_deleting, sizeof(*r->deleting));
 	r->deleting[r->n_deleting++] = (struct fetch_due){number, seen};
-	client_queue_message(r->fetch->session.client, CMD_DELE, number, 0);
+}
+
+static void
+queue_deletions(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_deleting; i++)
+		client_queue_message(r->fetch->session.client, CMD_DELE,
+		    r->deleting[i].number, 0);
 }
 
 static void
@@ -159,12 +174,17 @@ settle_batch(struct retrieval *r, const uint32_t *indexes)
 	struct fetch *fetch = r->fetch;
 
 	for (size_t i = 0; i < r->n_batch; i++) {
+		const struct received *received = &r->batch[i];
 		const struct listing_message *message =
-		    message_at(r, r->batch[i].message);
+		    message_at(r, received->message);
 
+		if (received->is_odd) {
+			r->odd = mem_room(r->odd, r->n_odd, sizeof(*r->odd));
+			r->odd[r->n_odd++] = indexes[i];
+		}
 		if (plan_delete_after_delivery(&fetch->settings) &&
 		    !message->unsettled)
-			queue_deletion(r, message->number, indexes[i]);
+			plan_deletion(r, message->number, indexes[i]);
 	}
 	fetch->counts.messages += r->n_batch;
 	fetch->counts.octets += r->batch_octets;
@@ -294,7 +314,7 @@ is_known_after_all(struct retrieval *r, struct received *received)
 	if (known == NULL || !r->fetch->settings.only_new)
 		return false;
 	if (r->fetch->settings.delete_delivered)
-		queue_deletion(r, message_at(r, received->message)->number,
+		plan_deletion(r, message_at(r, received->message)->number,
 		    seen_index(r->fetch->seen, known));
 	return true;
 }
@@ -307,6 +327,8 @@ hold(struct retrieval *r, uint32_t index, uint64_t octets)
 	r->held = (struct received){
 	    .message = index,
 	    .header = msg_header_hash(r->msg),
+	    .is_odd = message->octets != LISTING_OCTETS_UNKNOWN &&
+		message->octets != octets,
 	    .id = mem_dup(listing_id(&r->fetch->listing, message)),
 	};
 	r->held_octets = octets;
@@ -343,7 +365,7 @@ leave_large(struct retrieval *r, const struct listing_message *message)
 	    message->number);
 	if (r->fetch->settings.delete_delivered &&
 	    msg_size(r->msg) >= account->killsize)
-		queue_deletion(r, message->number, LISTING_NONE);
+		plan_deletion(r, message->number, LISTING_NONE);
 }
 
 /* The body did not go where it should. */
@@ -442,9 +464,7 @@ settle_last(struct retrieval *r, bool *in_step, struct err *err)
 	if (client_unasked_input(r->fetch->session.client)) {
 		*in_step = false;
 		return err_set(err, ERR_PROTOCOL,
-		    "the server sent more than it was asked for behind "
-		    "message %u",
-		    message_at(r, r->held.message)->number);
+		    "the server sent more than it was asked for");
 	}
 	if (stage_held(r, err) == -1)
 		return -1;
@@ -452,22 +472,24 @@ settle_last(struct retrieval *r, bool *in_step, struct err *err)
 }
 
 static int
-retrieve(struct retrieval *r, bool *in_step, struct err *err)
+take_replies(struct retrieval *r, bool *in_step, struct err *err)
 {
 	struct client *client = r->fetch->session.client;
 
-	for (;;) {
-		top_up(r);
-		while (client_queued(client) > 0) {
-			if (take_reply(r, in_step, err) == -1)
-				return -1;
-			top_up(r);
-		}
-		if (!r->holding && r->n_batch == 0)
-			return 0;
-		if (settle_last(r, in_step, err) == -1)
+	for (top_up(r); client_queued(client) > 0; top_up(r))
+		if (take_reply(r, in_step, err) == -1)
 			return -1;
-	}
+	return 0;
+}
+
+static int
+retrieve(struct retrieval *r, bool *in_step, struct err *err)
+{
+	if (take_replies(r, in_step, err) == -1 ||
+	    settle_last(r, in_step, err) == -1)
+		return -1;
+	queue_deletions(r);
+	return take_replies(r, in_step, err);
 }
 
 static int
@@ -504,12 +526,29 @@ drain(struct retrieval *r)
 }
 
 /*
+ * The session fell out of step: messages of the wrong size may be somebody
+ * else's text under their names.  Twice is better than lost.
+ */
+static void
+undo_odd(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_odd; i++)
+		seen_undo(r->fetch->seen, r->odd[i]);
+	if (r->n_odd > 0)
+		log_say(LOG_AT_WARNING,
+		    "%zu messages of this session were not as large as "
+		    "listed; as the server fell out of step, they will be "
+		    "fetched again",
+		    r->n_odd);
+}
+
+/*
  * After a failure: what was received whole is kept, unless poplar is asked to
  * stop or the failure is that of the place; a message without proof of its
  * end never is.
  */
 static void
-wind_up(struct retrieval *r, bool *in_step)
+wind_up(struct retrieval *r, const struct err *why, bool *in_step)
 {
 	struct err err;
 
@@ -518,6 +557,8 @@ wind_up(struct retrieval *r, bool *in_step)
 		wait_grace(STOP_TIME);
 	else if (!r->place_failed && commit(r, &err) == -1)
 		fetch_report(r->fetch, &err);
+	if (why->class == ERR_PROTOCOL)
+		undo_odd(r);
 	if (*in_step)
 		*in_step = drain(r);
 }
@@ -538,14 +579,15 @@ retrieve_messages(struct fetch *fetch, bool *in_step, struct err *err)
 	*in_step = true;
 	r.batch = mem_alloc(r.batch_max * sizeof(*r.batch));
 	for (size_t i = 0; i < fetch->plan.n_due; i++)
-		queue_deletion(
+		plan_deletion(
 		    &r, fetch->plan.due[i].number, fetch->plan.due[i].seen);
 	status = retrieve(&r, in_step, err);
 	if (status == -1)
-		wind_up(&r, in_step);
+		wind_up(&r, err, in_step);
 	clear_batch(&r);
 	free(r.batch);
 	free(r.deleting);
+	free(r.odd);
 	msg_free(r.msg);
 	return status;
 }

@@ -251,6 +251,9 @@ session_queue_login(
 
 	if (choose_auth(session, &auth, err) == -1)
 		return -1;
+	if (client_unasked_input(client))
+		return err_set(err, ERR_PROTOCOL,
+		    "login: the server answers before it is asked");
 	if (session->capa.utf8 &&
 	    client_queue(client, CMD_UTF8, NULL, err) == -1)
 		return -1;

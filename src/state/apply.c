@@ -232,6 +232,8 @@ apply_update(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 		return;
 	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
 	message->offset = offset & ((UINT64_C(1) << 48) - 1);
+	/* Its header has been compared. */
+	message->flags &= (uint16_t)~SEEN_REBUILT;
 	table_rekey(seen, seen_index(seen, message), key);
 }
 
