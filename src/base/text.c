@@ -155,7 +155,7 @@ text_to_duration(const char *s, uint64_t *seconds)
 char *
 text_of_size(char *dst, size_t size, uint64_t octets)
 {
-	if (humanize_number(dst, size < 6 ? size : 6,
+	if (humanize_number(dst, size < 5 ? size : 5,
 		octets > INT64_MAX ? INT64_MAX : (int64_t)octets, "",
 		HN_AUTOSCALE, HN_DECIMAL | HN_NOSPACE | HN_B) == -1)
 		strlcpy(dst, "?", size);

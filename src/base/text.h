@@ -27,7 +27,7 @@ bool text_to_size(const char *s, uint64_t *octets);
 /* "30d", "2w", "1d 12h", "90m", "45s": seconds.  A unit is required. */
 bool text_to_duration(const char *s, uint64_t *seconds);
 
-/* "4.0K", "12M": at most six characters. */
+/* "12B", "4.0K", "12M": at most four characters. */
 char *text_of_size(char *dst, size_t size, uint64_t octets);
 
 /* "1d 12h" as text_to_duration reads it. */
