@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -13,12 +14,18 @@
 #define SECRETS_MAX 16
 #define SECRET_MIN 3
 
+/* What is to be masked, itself unreadable in a dump of the memory. */
+struct mask {
+	struct buf text; /* the secret, each byte changed by that of pad */
+	struct buf pad;
+};
+
 static struct {
 	enum log_level level;
 	log_sink *sink;
 	void *context;
 	size_t n_secrets;
-	struct buf secrets[SECRETS_MAX];
+	struct mask secrets[SECRETS_MAX];
 } logger;
 
 void
@@ -51,10 +58,24 @@ log_say(enum log_level level, const char *fmt, ...)
 }
 
 static void
+apply_pad(const struct mask *mask, char *to)
+{
+	for (size_t i = 0; i < mask->text.len; i++)
+		to[i] = (char)(mask->text.data[i] ^ mask->pad.data[i]);
+}
+
+static void
 mask_bytes(const char *secret, size_t n)
 {
-	if (n >= SECRET_MIN && logger.n_secrets < SECRETS_MAX)
-		buf_append(&logger.secrets[logger.n_secrets++], secret, n);
+	struct mask *mask;
+
+	if (n < SECRET_MIN || logger.n_secrets == SECRETS_MAX)
+		return;
+	mask = &logger.secrets[logger.n_secrets++];
+	arc4random_buf(buf_room(&mask->pad, n), n);
+	mask->pad.len = n;
+	buf_append(&mask->text, secret, n);
+	apply_pad(mask, mask->text.data);
 }
 
 void
@@ -71,12 +92,16 @@ log_mask(const char *secret, size_t n)
 void
 log_forget(void)
 {
-	while (logger.n_secrets > 0)
-		buf_wipe(&logger.secrets[--logger.n_secrets]);
+	while (logger.n_secrets > 0) {
+		struct mask *mask = &logger.secrets[--logger.n_secrets];
+
+		buf_wipe(&mask->text);
+		buf_wipe(&mask->pad);
+	}
 }
 
 static size_t
-mask_one(const struct buf *secret, char *data, size_t n)
+replace(const struct buf *secret, char *data, size_t n)
 {
 	static const char stars[] = "****";
 	size_t width =
@@ -98,7 +123,14 @@ mask_one(const struct buf *secret, char *data, size_t n)
 size_t
 log_masked(char *data, size_t n)
 {
-	for (size_t i = 0; i < logger.n_secrets; i++)
-		n = mask_one(&logger.secrets[i], data, n);
+	for (size_t i = 0; i < logger.n_secrets; i++) {
+		const struct mask *mask = &logger.secrets[i];
+		struct buf secret = {0};
+
+		apply_pad(mask, buf_room(&secret, mask->text.len));
+		secret.len = mask->text.len;
+		n = replace(&secret, data, n);
+		buf_wipe(&secret);
+	}
 	return n;
 }

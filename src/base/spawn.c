@@ -167,6 +167,7 @@ drain(int *fd, struct buf *kept, size_t max)
 			buf_append(
 			    kept, chunk, (size_t)n < room ? (size_t)n : room);
 	}
+	explicit_bzero(chunk, sizeof(chunk)); /* perhaps a password */
 	if (n > 0)
 		return;
 	if (n == 0 || (errno != EAGAIN && errno != EINTR)) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "run/confine.h"
 #include "run/secret.h"
 
 /* Milliseconds that no command will live to see. */
@@ -102,8 +103,10 @@ connect_account(struct fetch *fetch, struct err *err)
 
 	if (secret == NULL)
 		return err_prefix(err, "login");
+	confine_writes(fetch);
 	status = log_in(fetch, secret, err);
 	mem_free_secret(secret);
+	confine_all(fetch);
 	return status;
 }
 

@@ -212,6 +212,7 @@ take_size(struct listing *listing, struct seen *seen,
     struct listing_entry *entry, uint64_t octets)
 {
 	struct listing_message *message;
+	uint32_t index;
 	bool changed = false;
 
 	if (entry->seen != LISTING_NONE) {
@@ -222,7 +223,9 @@ take_size(struct listing *listing, struct seen *seen,
 		if (!changed && entry->message == LISTING_NONE)
 			return;
 	}
-	message = &listing->messages[listing_attend(listing, entry)];
+	/* Apart: it may move what messages points to. */
+	index = listing_attend(listing, entry);
+	message = &listing->messages[index];
 	message->octets = octets;
 	message->doubtful = message->doubtful || changed;
 }

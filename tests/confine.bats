@@ -1,0 +1,88 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# What a worker may still do, and what nobody may see of it.
+
+load lib
+
+# The worker of the poplar that runs as $1.
+worker_of() {
+	pgrep -P "$1" -x poplar
+}
+
+start_stalled() {
+	message m1 one
+	serve --at RETR --stall-after 0
+	rc "$@"
+	"$POPLAR" </dev/null 2>/dev/null 3>&- &
+	RUN=$!
+	pids+=("$RUN")
+	eventually grep -q 'RETR 1' "$LOG"
+	WORKER=$(worker_of "$RUN")
+}
+
+@test "a worker that delivers to a Maildir is confined" {
+	[ -e /proc/self/status ] || skip "no /proc here"
+	start_stalled
+	run cat "/proc/$WORKER/status"
+	assert_line --regexp '^NoNewPrivs:.*1$'
+}
+
+@test "a worker that runs a command keeps all privileges for it" {
+	[ -e /proc/self/status ] || skip "no /proc here"
+	messages 1
+	serve
+	rc "delivery mda grep NoNewPrivs /proc/self/status >~/status; cat >/dev/null"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(tr -d '\t ' <"$HOME/status")" NoNewPrivs:0
+}
+
+@test "a setgid command under mda has its group" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can make a command setgid"
+	command -v setpriv >/dev/null || skip "setpriv is not installed"
+	messages 1
+	serve
+	rc "delivery mda ~/id -g >~/group; cat >/dev/null"
+	cp "$(command -v id)" "$HOME/id"
+	chown -R nobody "$HOME" "$TMPDIR"
+	chgrp mail "$HOME/id"
+	chmod 2755 "$HOME/id"
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR" || true
+	cp "$POPLAR" "$BATS_TEST_TMPDIR/poplar"
+	setpriv --reuid=nobody --clear-groups true || skip "setpriv fails here"
+	run timeout 30 setpriv --reuid=nobody --regid=nogroup --clear-groups \
+	    "$BATS_TEST_TMPDIR/poplar" </dev/null
+	assert_success
+	assert_equal "$(cat "$HOME/group")" "$(getent group mail | cut -d: -f3)"
+}
+
+@test "the password is in no memory of a worker after the login" {
+	[ -r /proc/self/mem ] || skip "no /proc/PID/mem here"
+	[ "$(id -u)" -eq 0 ] || skip "only root may look"
+	command -v gcore >/dev/null || skip "gdb is not installed"
+	case $(nm "$POPLAR" 2>/dev/null) in
+	*__asan*) skip "AddressSanitizer keeps what is freed" ;;
+	esac
+	printf '#!/bin/sh\nprintf "%%s%%s\\n" xyz ZY987654321secret\n' >"$HOME/pw"
+	chmod 700 "$HOME/pw"
+	message m1 one
+	serve --at RETR --stall-after 0
+	rc
+	sed -i 's|^password .*|passwordeval ~/pw|' "$HOME/.poplarrc"
+	sed -i "s|~/pw|$HOME/pw|" "$HOME/.poplarrc"
+	"$POPLAR" </dev/null 2>/dev/null 3>&- &
+	pids+=($!)
+	eventually grep -q 'RETR 1' "$LOG"
+	run gcore -o "$BATS_TEST_TMPDIR/core" "$(worker_of "${pids[-1]}")"
+	run grep -c 'xyzZY987654321secret' "$BATS_TEST_TMPDIR"/core.*
+	assert_output 0
+}
+
+@test "a worker leaves no core and cannot be looked into by its user" {
+	[ -e /proc/self/limits ] || skip "no /proc here"
+	start_stalled
+	run cat "/proc/$WORKER/limits"
+	assert_line --regexp 'Max core file size +0 +0'
+	# Not dumpable: its files in /proc belong to root.
+	assert_equal "$(stat -c %u "/proc/$WORKER/environ")" 0
+}
