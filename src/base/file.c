@@ -90,8 +90,12 @@ file_make_parents(const char *path, struct err *err)
 	struct stat st;
 	int status = 0;
 
-	if (stat(parent, &st) == -1 && errno == ENOENT) {
-		status = file_make_parents(parent, err);
+	if (stat(parent, &st) == -1) {
+		if (errno != ENOENT)
+			status = err_set_errno(err, err_class_of_errno(errno),
+			    "cannot look at directory %s", parent);
+		if (status == 0)
+			status = file_make_parents(parent, err);
 		if (status == 0 && mkdir(parent, 0700) == -1 && errno != EEXIST)
 			status = err_set_errno(err, err_class_of_errno(errno),
 			    "cannot make directory %s", parent);
@@ -111,23 +115,38 @@ file_open(const char *path, int flags, mode_t mode, struct err *err)
 	if (fd == -1)
 		return err_set_errno(
 		    err, err_class_of_errno(errno), "cannot open %s", path);
-	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(
-		    err, ERR_CANTCREAT, "%s is not a regular file", path);
-	}
-	return fd;
+	if (fstat(fd, &st) == -1)
+		err_set_errno(err, ERR_IO, "cannot look at %s", path);
+	else if (!S_ISREG(st.st_mode))
+		err_set(err, ERR_CANTCREAT, "%s is not a regular file", path);
+	else
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static const char *
+temporary_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return dir != NULL && dir[0] != '\0' ? dir : "/var/tmp";
+}
+
+int
+file_unnamed_failed(const char *verb, struct err *err)
+{
+	return err_set_errno(err, err_class_of_errno(errno),
+	    "cannot %s a temporary file in %s", verb, temporary_dir());
 }
 
 int
 file_unnamed(struct err *err)
 {
-	const char *dir = getenv("TMPDIR");
+	const char *dir = temporary_dir();
 	char *name;
 	int fd = -1;
 
-	if (dir == NULL || dir[0] == '\0')
-		dir = "/var/tmp";
 #ifdef O_TMPFILE
 	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd != -1)
@@ -136,8 +155,7 @@ file_unnamed(struct err *err)
 	name = mem_printf("%s/poplar.XXXXXXXXXX", dir);
 	fd = mkostemp(name, O_CLOEXEC);
 	if (fd == -1)
-		err_set_errno(err, err_class_of_errno(errno),
-		    "cannot make a temporary file in %s", dir);
+		file_unnamed_failed("make", err);
 	else
 		unlink(name);
 	free(name);

@@ -38,6 +38,9 @@ int file_open(const char *path, int flags, mode_t mode, struct err *err);
 /* A file without a name in $TMPDIR, else /var/tmp.  Returns the descriptor. */
 int file_unnamed(struct err *err);
 
+/* "cannot VERB a temporary file in DIR", with errno: such a file.  -1. */
+int file_unnamed_failed(const char *verb, struct err *err);
+
 /* A new string in which a leading "~" is the home directory. */
 char *file_expand_home(const char *path);
 

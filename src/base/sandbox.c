@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -25,17 +26,21 @@ static const __u64 writes = LANDLOCK_ACCESS_FS_WRITE_FILE |
 static const __u64 reads = LANDLOCK_ACCESS_FS_EXECUTE |
     LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 
-static void
+/* A directory that is there and cannot be allowed would be closed for no
+ * reason that anybody could see: then rather no sandbox. */
+static bool
 allow(int ruleset, const char *directory, __u64 access)
 {
 	struct landlock_path_beneath_attr rule = {.allowed_access = access};
+	bool allowed;
 
 	rule.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (rule.parent_fd == -1)
-		return;
-	syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
-	    &rule, 0);
+		return errno == ENOENT;
+	allowed = syscall(SYS_landlock_add_rule, ruleset,
+		      LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
 	close(rule.parent_fd);
+	return allowed;
 }
 
 bool
@@ -45,7 +50,7 @@ sandbox_enter(
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr attr = {.handled_access_fs = writes};
-	bool entered;
+	bool entered = true;
 	int ruleset;
 
 	if (abi < ABI_NEEDED)
@@ -58,11 +63,11 @@ sandbox_enter(
 	    (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset == -1)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		allow(ruleset, directories[i],
+	for (size_t i = 0; i < n && entered; i++)
+		entered = allow(ruleset, directories[i],
 		    attr.handled_access_fs &
 			~(__u64)LANDLOCK_ACCESS_FS_EXECUTE);
-	entered = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	entered = entered && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 	    syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
 	close(ruleset);
 	return entered;

@@ -41,6 +41,7 @@ struct deliver_backend {
 	int (*recover)(const char *where, struct deliver_recovery *items,
 	    size_t n, struct deliver_lock **lock, struct err *err);
 	void (*recovery_release)(struct deliver_lock *lock);
+	void (*tidy)(const char *where);
 	int (*scan)(const struct deliver_params *params, deliver_found *found,
 	    void *context, struct err *err);
 };

@@ -112,20 +112,42 @@ deliver_note(const struct deliver *deliver)
 	return deliver->backend->note(deliver);
 }
 
+/* The back end that said where; what it said is behind its word. */
+static const struct deliver_backend *
+backend_of(const char *where, const char **rest)
+{
+	size_t word = strcspn(where, " ");
+
+	*rest = where + word + (where[word] == ' ');
+	for (size_t i = 0; i < N_BACKENDS; i++)
+		if (strlen(backends[i]->word) == word &&
+		    memcmp(backends[i]->word, where, word) == 0)
+			return backends[i];
+	return NULL;
+}
+
 int
 deliver_recover(const char *where, struct deliver_recovery *items, size_t n,
     struct deliver_lock **lock, struct err *err)
 {
-	size_t word = strcspn(where, " ");
-	const char *rest = where + word + (where[word] == ' ');
+	const char *rest;
+	const struct deliver_backend *backend = backend_of(where, &rest);
 
 	*lock = NULL;
-	for (size_t i = 0; i < N_BACKENDS; i++)
-		if (strlen(backends[i]->word) == word &&
-		    memcmp(backends[i]->word, where, word) == 0)
-			return backends[i]->recover(rest, items, n, lock, err);
+	if (backend != NULL)
+		return backend->recover(rest, items, n, lock, err);
 	return err_set(err, ERR_IO,
 	    "the state names an unknown kind of delivery (%.20s)", where);
+}
+
+void
+deliver_tidy(const char *where)
+{
+	const char *rest;
+	const struct deliver_backend *backend = backend_of(where, &rest);
+
+	if (backend != NULL && backend->tidy != NULL)
+		backend->tidy(rest);
 }
 
 void

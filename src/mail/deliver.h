@@ -122,6 +122,10 @@ int deliver_recover(const char *where, struct deliver_recovery *items, size_t n,
     struct deliver_lock **lock, struct err *err);
 void deliver_recovery_release(struct deliver_lock *lock);
 
+/* Remove the lock that a run may have left behind that died between the
+ * record of a publication and release. */
+void deliver_tidy(const char *where);
+
 /*
  * For a lost state: call found for each message of ours that lies in the
  * Maildir, with the tag and the wire size that its name carries and its path.

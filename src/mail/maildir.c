@@ -267,22 +267,31 @@ make_root(const char *path, struct err *err)
 	return 0;
 }
 
-static bool
-is_empty(int root)
+/* Nothing may be in it but what is to be made there. */
+static int
+check_empty(const struct folders *folders, struct err *err)
 {
-	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(folders->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd != -1 ? fdopendir(fd) : NULL;
 	const struct dirent *entry;
-	bool empty = dir != NULL;
+	bool empty = true;
 
+	if (dir == NULL) {
+		err_set_errno(err, err_class_of_errno(errno),
+		    "cannot read directory %s", folders->path);
+		if (fd != -1)
+			close(fd);
+		return -1;
+	}
 	while (empty && (entry = readdir(dir)) != NULL)
 		empty = strcmp(entry->d_name, ".") == 0 ||
 		    strcmp(entry->d_name, "..") == 0;
-	if (dir != NULL)
-		closedir(dir);
-	else if (fd != -1)
-		close(fd);
-	return empty;
+	closedir(dir);
+	if (empty)
+		return 0;
+	return err_set(err, ERR_CANTCREAT,
+	    "%s is no Maildir: it holds other files, and no tmp, new and cur",
+	    folders->path);
 }
 
 /* How many of the three are there; a failure for what is in their way. */
@@ -347,11 +356,8 @@ furnish(struct folders *folders, const struct deliver_params *params,
 
 	if (n == -1)
 		return -1;
-	if (n == 0 && !is_empty(folders->root))
-		return err_set(err, ERR_CANTCREAT,
-		    "%s is no Maildir: it holds other files, and no tmp, new "
-		    "and cur",
-		    folders->path);
+	if (n == 0 && check_empty(folders, err) == -1)
+		return -1;
 	if (n == 0 && params->delivered != 0)
 		return gone(folders->path, params->delivered, err);
 	if (n < N_FOLDERS && params->look_only)

@@ -195,10 +195,9 @@ spill(struct mbox *mbox, const char *data, size_t n, struct err *err)
 	if (mbox->spool == -1)
 		return -1;
 	if (lseek(mbox->spool, (off_t)mbox->spooled, SEEK_SET) == -1)
-		return err_set_errno(err, ERR_IO, "cannot use the spool");
-	if (file_write_named(mbox->spool, data, n,
-		"the temporary file for large messages", err) == -1)
-		return -1;
+		return file_unnamed_failed("use", err);
+	if (file_write(mbox->spool, data, n) == -1)
+		return file_unnamed_failed("write", err);
 	mbox->spooled += n;
 	return 0;
 }
@@ -519,8 +518,7 @@ append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
 
 		if (n <= 0) {
 			errno = n == 0 ? EIO : errno;
-			status =
-			    err_set_errno(err, ERR_IO, "cannot read the spool");
+			status = file_unnamed_failed("read", err);
 		} else
 			status = append(mbox, chunk, (size_t)n, err);
 		start += n > 0 ? (uint64_t)n : 0;
@@ -579,7 +577,10 @@ append_all(struct mbox *mbox, struct err *err)
 {
 	struct stat st;
 
-	if (fstat(mbox->lock->fd, &st) == -1 || st.st_size != mbox->old_length)
+	if (fstat(mbox->lock->fd, &st) == -1)
+		return err_set_errno(
+		    err, ERR_IO, "cannot look at %s", mbox->path);
+	if (st.st_size != mbox->old_length)
 		return err_set(err, ERR_IO,
 		    "%s was written to although it is locked", mbox->path);
 	if (append(mbox, mbox->lead, strlen(mbox->lead), err) == -1)
@@ -1080,6 +1081,16 @@ mbox_recover(const char *where, struct deliver_recovery *items, size_t n,
 }
 
 static void
+mbox_tidy(const char *where)
+{
+	struct intent intent = {0};
+
+	if (parse_where(&intent, where))
+		mboxlock_drop_left(intent.path, intent.token);
+	free(intent.path);
+}
+
+static void
 mbox_recovery_release(struct deliver_lock *lock)
 {
 	intent_free((struct intent *)lock);
@@ -1101,4 +1112,5 @@ const struct deliver_backend mbox_backend = {
     .note = mbox_note,
     .recover = mbox_recover,
     .recovery_release = mbox_recovery_release,
+    .tidy = mbox_tidy,
 };

@@ -125,7 +125,7 @@ note_holder(struct quest *quest, const char *content)
 	    ": a lock file is beside it");
 }
 
-/* True if the dotlock in the way is gone now. */
+/* True if the dotlock in the way is gone now, or is ours to take over. */
 static bool
 break_stale(struct quest *quest)
 {
@@ -136,7 +136,8 @@ break_stale(struct quest *quest)
 		return errno == ENOENT;
 	strlcpy(kept, content, sizeof(kept));
 	if (is_stale(quest, content))
-		return unlink(quest->dotlock) == 0 || errno == ENOENT;
+		return quest->lock->inherited || unlink(quest->dotlock) == 0 ||
+		    errno == ENOENT;
 	note_holder(quest, kept);
 	return false;
 }
@@ -224,15 +225,57 @@ create_dotlock(struct quest *quest)
 	return status;
 }
 
+/* Make the heir's dotlock ours.  It is not gone for a moment: should this run
+ * die as well, the next one sees that nobody else has written since. */
+static int
+adopt_dotlock(struct quest *quest)
+{
+	struct mboxlock *lock = quest->lock;
+	int fd = open(quest->dotlock, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	char own[MBOXLOCK_TOKEN_MAX];
+	struct stat st;
+	int status;
+
+	if (fd == -1)
+		return -1;
+	strlcpy(own, lock->token, sizeof(own));
+	strlcpy(lock->token, quest->heir, sizeof(lock->token));
+	status = fill_dotlock(quest, fd);
+	if (status == 0)
+		status = ftruncate(fd, lseek(fd, 0, SEEK_CUR));
+	if (status == 0)
+		status = fstat(fd, &st);
+	if (status == 0) {
+		lock->device = st.st_dev;
+		lock->inode = st.st_ino;
+	} else {
+		strlcpy(lock->token, own, sizeof(lock->token));
+	}
+	close(fd);
+	return status;
+}
+
+static int
+obtain_dotlock(struct quest *quest)
+{
+	if (!quest->lock->inherited)
+		return create_dotlock(quest);
+	if (adopt_dotlock(quest) == 0)
+		return 0;
+	unlink(quest->dotlock);
+	return create_dotlock(quest);
+}
+
 static enum attempt
 try_dotlock(struct quest *quest, struct err *err)
 {
 	struct mboxlock *lock = quest->lock;
 
+	lock->inherited = false;
 	/* Look first: to make one for nothing costs a flush. */
 	if (access(quest->dotlock, F_OK) == 0 && !break_stale(quest))
 		return BUSY;
-	if (create_dotlock(quest) == 0) {
+	if (obtain_dotlock(quest) == 0) {
 		lock->dotlock = true;
 		return GOT;
 	}
@@ -387,6 +430,26 @@ mboxlock_take(
 		return lock;
 	mboxlock_release(lock);
 	return NULL;
+}
+
+void
+mboxlock_drop_left(const char *path, const char *token)
+{
+	struct mboxlock lock = {.path = path, .fd = -1};
+	struct quest quest = {.lock = &lock, .heir = token};
+	char content[CONTENT_MAX];
+	struct err ignored;
+
+	quest.dotlock = mem_printf("%s.lock", path);
+	if (access(quest.dotlock, F_OK) == 0)
+		lock.fd = file_open(path, O_RDWR, 0, &ignored);
+	if (lock.fd != -1 && try_fcntl(&quest, &ignored) == GOT &&
+	    read_small(quest.dotlock, content, sizeof(content)) > 0 &&
+	    is_stale(&quest, content) && lock.inherited)
+		unlink(quest.dotlock);
+	if (lock.fd != -1)
+		close(lock.fd);
+	free(quest.dotlock);
 }
 
 static void

@@ -87,12 +87,16 @@ mda_begin(struct deliver *deliver, const struct deliver_message *message,
     struct err *err)
 {
 	struct mda *mda = of(deliver);
+	struct buf uid = {0};
 
 	mda_abort(deliver);
 	mda->spool = file_unnamed(err);
 	if (mda->spool == -1)
 		return DELIVER_FAILED;
-	mda->uid = mem_dup(message->uid);
+	/* It is encoded, but not for a shell or a file name. */
+	text_percent_encode(&uid, message->uid, strlen(message->uid), "%._@+-");
+	mda->uid = mem_dup(buf_string(&uid));
+	buf_free(&uid);
 	mda->fed = 0;
 	mda->used = 0;
 	return DELIVER_OK;
@@ -101,8 +105,9 @@ mda_begin(struct deliver *deliver, const struct deliver_message *message,
 static int
 put(struct mda *mda, const char *data, size_t n, struct err *err)
 {
-	return file_write_named(
-	    mda->spool, data, n, "the temporary file for the command", err);
+	if (file_write(mda->spool, data, n) == -1)
+		return file_unnamed_failed("write", err);
+	return DELIVER_OK;
 }
 
 static int
@@ -313,8 +318,7 @@ mda_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	if (flush(mda, err) == -1)
 		return DELIVER_FAILED;
 	if (lseek(mda->spool, 0, SEEK_SET) == -1)
-		return err_set_errno(
-		    err, ERR_IO, "cannot rewind the temporary file");
+		return file_unnamed_failed("rewind", err);
 	place[0] = '\0';
 	if (run(mda, facts->sender, &result, err) == 0)
 		verdict = judge(&result, err);

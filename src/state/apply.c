@@ -106,7 +106,10 @@ apply_rebuilt(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 static void
 close_batch(struct seen *seen)
 {
-	free(seen->where);
+	if (seen->where != NULL) {
+		free(seen->settled);
+		seen->settled = seen->where;
+	}
 	seen->where = NULL;
 	seen->pending.len = 0;
 }

@@ -118,19 +118,12 @@ import_id(struct list *list, const struct journal_line *line, bool has_time)
 {
 	struct seen *seen = list->seen;
 	size_t n = line->n, before = seen->n_messages;
-	time_t when = seen->now;
 	struct buf id = {0};
 
-	if (has_time) {
-		const char *blank = find_time(line);
-		struct journal_cursor time = {blank + 1, line->text + line->n};
-		uint64_t seconds = journal_take_number(&time, 0);
-
-		n = (size_t)(blank - line->text);
-		/* A clock that was wrong then shall not be believed now. */
-		if (seconds > 0 && seconds < (uint64_t)seen->now)
-			when = (time_t)seconds;
-	}
+	/* The time itself is not taken: "keep 30d" counts from the import, so
+	 * that nothing is deleted on the very day of the change. */
+	if (has_time)
+		n = (size_t)(find_time(line) - line->text);
 	if (n == 0)
 		return;
 	if (!list->begun)
@@ -138,7 +131,7 @@ import_id(struct list *list, const struct journal_line *line, bool has_time)
 	list->begun = true;
 	seen_id_of_uid(&id, line->text, n);
 	seen_imported(
-	    seen, id.data, SEEN_OCTETS_UNKNOWN, 0, when, SEEN_IMPORTED);
+	    seen, id.data, SEEN_OCTETS_UNKNOWN, 0, seen->now, SEEN_IMPORTED);
 	list->count += seen->n_messages - before;
 	buf_free(&id);
 }

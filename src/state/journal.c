@@ -406,6 +406,12 @@ seen_id_of_header(struct buf *id, uint64_t header_hash)
 	buf_string(id);
 }
 
+bool
+seen_id_is_of_header(const char *id)
+{
+	return strncmp(id, "%h", 2) == 0;
+}
+
 void
 journal_identity(const struct journal_line *line, struct journal_field *id,
     uint64_t *header_hash)

@@ -63,6 +63,7 @@ struct seen {
 	bool broken_import; /* to be said before the next record */
 
 	char *where;	    /* of the batch that is open, NULL: none */
+	char *settled;	    /* of the one before, NULL: none */
 	struct buf pending; /* uint32_t: messages of that batch */
 	struct seen_pending *unsettled;
 	size_t n_unsettled;

@@ -190,7 +190,11 @@ journal_load(struct seen *seen, struct err *err)
 	seen->loaded = true;
 	journal_settle_import(seen);
 	journal_forget(seen);
-	return seen->where != NULL ? list_unsettled(seen, err) : 0;
+	if (seen->where == NULL)
+		return 0;
+	/* The run that wrote it died, maybe before it could flush. */
+	seen->dirty = !seen->read_only;
+	return list_unsettled(seen, err);
 }
 
 static int

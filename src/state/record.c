@@ -284,12 +284,16 @@ static int
 check_in_place(const struct seen *seen, struct err *err)
 {
 	struct stat ours, there;
+	bool gone;
 
 	if (fstat(seen->fd, &ours) == -1)
 		return err_set_errno(
 		    err, ERR_IO, "cannot write %s", seen->path);
-	if (stat(seen->path, &there) == -1 || there.st_ino != ours.st_ino ||
-	    there.st_dev != ours.st_dev)
+	gone = stat(seen->path, &there) == -1;
+	if (gone && errno != ENOENT)
+		return err_set_errno(
+		    err, ERR_IO, "cannot look at %s", seen->path);
+	if (gone || there.st_ino != ours.st_ino || there.st_dev != ours.st_dev)
 		return err_set(err, ERR_IO,
 		    "%s was removed or replaced while it was in use",
 		    seen->path);

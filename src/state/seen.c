@@ -156,6 +156,7 @@ free_seen(struct seen *seen)
 	free(seen->messages);
 	free(seen->slots);
 	free(seen->where);
+	free(seen->settled);
 	free(seen->unsettled);
 	buf_free(&seen->out);
 	buf_free(&seen->pending);
@@ -259,6 +260,12 @@ seen_pending(const struct seen *seen, const char **where,
 	*where = seen->n_unsettled > 0 ? seen->where : NULL;
 	*pending = seen->unsettled;
 	return seen->n_unsettled;
+}
+
+const char *
+seen_settled(const struct seen *seen)
+{
+	return seen->settled;
 }
 
 int

@@ -72,6 +72,7 @@ bool seen_is_new(const struct seen *seen);
  */
 void seen_id_of_uid(struct buf *id, const char *uid, size_t n);
 void seen_id_of_header(struct buf *id, uint64_t header_hash);
+bool seen_id_is_of_header(const char *id);
 
 /* The 16 hexadecimal digits that stand for user, host and id in file names,
  * the same in every run. */
@@ -83,6 +84,18 @@ void seen_tag(const struct seen *seen, const char *id, char tag[17]);
  * once.  The pointer is valid until the next record.
  */
 struct seen_message *seen_match(struct seen *seen, const char *id, size_t n);
+
+/* It does not stand for a listed message, as its header or size says; for
+ * when all of a listing were matched. */
+void seen_release(struct seen *seen, uint32_t index);
+
+/*
+ * The message of this id that fits best, as seen_match for one that was looked
+ * at: its header is the recorded one, where both are known (0: unknown), else
+ * its size, where both are known, and poplar did not delete it.
+ */
+struct seen_message *seen_claim(
+    struct seen *seen, const char *id, uint64_t header_hash, uint64_t octets);
 
 /* An index that stays valid, and back. */
 uint32_t seen_index(
@@ -168,6 +181,10 @@ struct seen_pending {
 /* where is NULL if nothing is pending.  Valid until seen_published. */
 size_t seen_pending(const struct seen *seen, const char **where,
     const struct seen_pending **pending);
+
+/* where of the last batch that is not pending, NULL for none; until the next
+ * one is. */
+const char *seen_settled(const struct seen *seen);
 
 /*
  * Import the list that mpop keeps in path, the blocks of this user and host

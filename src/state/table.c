@@ -8,6 +8,7 @@
 #include "state/journal.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -16,6 +17,7 @@
 #define SLOT_FREE 0
 #define PREFETCH 16
 #define GUESSES 16
+#define CLAIMS_MAX 64
 #define LARGE_PAGE ((uintptr_t)2 * 1024 * 1024)
 
 #define TAKEN ((uint64_t)(SEEN_MATCHED | SEEN_UNDONE))
@@ -277,6 +279,55 @@ seen_match(struct seen *seen, const char *id, size_t n)
 			seen->expected = first + 1;
 			return message;
 		}
+	}
+	return NULL;
+}
+
+void
+seen_release(struct seen *seen, uint32_t index)
+{
+	seen->messages[index].flags &= (uint16_t)~SEEN_MATCHED;
+}
+
+static bool
+fits(struct seen *seen, uint32_t index, uint64_t header, uint64_t octets)
+{
+	const struct seen_message *message = &seen->messages[index];
+	uint64_t recorded;
+
+	if ((message->flags & TAKEN) != 0)
+		return false;
+	recorded = seen_header_hash(seen, index);
+	if (header != 0 && recorded != 0)
+		return header == recorded;
+	return (message->flags & SEEN_DELETED) == 0 &&
+	    (message->octets == SEEN_OCTETS_UNKNOWN ||
+		octets >= SEEN_OCTETS_UNKNOWN || message->octets == octets);
+}
+
+struct seen_message *
+seen_claim(
+    struct seen *seen, const char *id, uint64_t header_hash, uint64_t octets)
+{
+	uint64_t key = table_key(seen, id, strlen(id));
+	uint32_t slot, at, last;
+
+	if (seen->slots == NULL)
+		make_index(seen);
+	slot = *find_slot(seen, key);
+	if (!slot_is_ring(seen, slot))
+		return NULL;
+	at = last = slot_index(seen, slot);
+	/* Each step may read the file: what is not found among so many is
+	 * fetched again. */
+	for (int i = 0; i < CLAIMS_MAX; i++) {
+		at = seen->messages[at].next;
+		if (fits(seen, at, header_hash, octets)) {
+			seen->messages[at].flags |= SEEN_MATCHED;
+			return &seen->messages[at];
+		}
+		if (at == last)
+			break;
 	}
 	return NULL;
 }

@@ -354,7 +354,7 @@ class_of_race(const struct race *race)
 	for (size_t i = 0; i < race->n; i++) {
 		int error = race->targets[i].error;
 
-		if (error == 0 || error == ETIMEDOUT)
+		if (error == 0 || error == ETIMEDOUT || error == ECONNRESET)
 			return ERR_TEMPFAIL;
 		if (error == EMFILE || error == ENFILE || error == ENOMEM ||
 		    error == ENOBUFS)

@@ -1004,9 +1004,8 @@ test_import(void)
 	fresh();
 	seen = open_seen();
 	tap_ok(import(seen, new_list, &count) && count == 3, "a new list");
-	tap_ok(seen_at(seen, 0)->time == 1600000000 &&
-		seen_at(seen, 2)->time == NOW,
-	    "with its times, but none to come");
+	tap_ok(seen_at(seen, 0)->time == NOW && seen_at(seen, 2)->time == NOW,
+	    "its times are no matter, this is the day of the import");
 	tap_ok(match(seen, "a 5") != NULL && match(seen, "uid1") != NULL,
 	    "and its ids");
 	seen_close(seen);
