@@ -244,8 +244,7 @@ parse_arguments(int argc, char *argv[], struct arguments *args)
 static struct conf *
 load_conf(const struct arguments *args, struct err *err)
 {
-	bool without_file = args->has_host && args->n_names == 0 &&
-	    args->file == NULL && !args->all;
+	bool without_file = args->has_host && args->n_names == 0;
 	char *path =
 	    args->file != NULL ? mem_dup(args->file) : conf_default_path();
 	struct conf *conf =
@@ -277,6 +276,16 @@ choose_level(const struct arguments *args)
 	return isatty(STDERR_FILENO) ? LOG_AT_NOTICE : LOG_AT_WARNING;
 }
 
+/* The progress lines move the cursor. */
+static bool
+can_show_progress(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDERR_FILENO) && term != NULL &&
+	    strcmp(term, "dumb") != 0;
+}
+
 static int
 fetch(const struct arguments *args, const struct conf *conf)
 {
@@ -284,7 +293,7 @@ fetch(const struct arguments *args, const struct conf *conf)
 	const struct screen_params look = {
 	    .level = choose_level(args),
 	    .accounts = conf->n,
-	    .progress = isatty(STDERR_FILENO) && !args->quiet && !args->debug,
+	    .progress = !args->quiet && !args->debug && can_show_progress(),
 	    .summaries =
 		!args->quiet && (args->verbose || isatty(STDOUT_FILENO)),
 	    .verbose = args->verbose || isatty(STDERR_FILENO),

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #define LOG_TEXT_MAX 2048
 #define SECRETS_MAX 16
@@ -133,4 +134,16 @@ log_masked(char *data, size_t n)
 		buf_wipe(&secret);
 	}
 	return n;
+}
+
+char *
+log_printable(char *dst, size_t size, const void *src, size_t n)
+{
+	struct buf masked = {0};
+
+	buf_room(&masked, n + 1);
+	buf_append(&masked, src, n);
+	text_escape(dst, size, masked.data, log_masked(masked.data, n));
+	buf_wipe(&masked);
+	return dst;
 }

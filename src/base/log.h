@@ -33,6 +33,10 @@ void log_say(enum log_level level, const char *fmt, ...)
 void log_mask(const char *secret, size_t n);
 void log_forget(void);
 
+/* text_escape for bytes from outside that may hold a secret: it is masked
+ * before anything is escaped or cut, for half of one is still a secret. */
+char *log_printable(char *dst, size_t size, const void *src, size_t n);
+
 /* Replace each registered secret in data by "****", in place; returns the new
  * length, which is never greater. */
 size_t log_masked(char *data, size_t n);

@@ -185,6 +185,17 @@ conf_print(const struct conf *conf)
 }
 
 void
+conf_forget_others(const struct conf *conf, const struct account *account)
+{
+	for (size_t i = 0; i < conf->n; i++) {
+		char *password = conf->accounts[i]->password;
+
+		if (conf->accounts[i] != account && password != NULL)
+			explicit_bzero(password, strlen(password));
+	}
+}
+
+void
 conf_free(struct conf *conf)
 {
 	if (conf == NULL)

@@ -138,6 +138,9 @@ void conf_format(const struct conf *conf, struct buf *text);
 /* The same on standard output. */
 void conf_print(const struct conf *conf);
 
+/* Wipe the secrets of all accounts but this one. */
+void conf_forget_others(const struct conf *conf, const struct account *account);
+
 /* Wipes the secrets. */
 void conf_free(struct conf *conf);
 

@@ -75,6 +75,8 @@ struct client {
 	size_t window;
 	uint64_t window_octets;
 
+	bool given_up;
+
 	/* The multi-line response that is being read. */
 	enum response reading;
 	enum client_command listing;
@@ -108,20 +110,6 @@ client_window(struct client *client, size_t commands, uint64_t octets)
 {
 	client->window = commands > 0 ? commands : 1;
 	client->window_octets = octets;
-}
-
-/* Text from outside or on its way there: secrets go before anything is cut,
- * for half of one is still a secret. */
-static char *
-printable(char *dst, size_t size, const char *data, size_t n)
-{
-	struct buf masked = {0};
-
-	buf_room(&masked, n + 1);
-	buf_append(&masked, data, n);
-	text_escape(dst, size, masked.data, log_masked(masked.data, n));
-	buf_wipe(&masked);
-	return dst;
 }
 
 /* The command as a person knows it: "RETR 3". */
@@ -231,7 +219,8 @@ trace_sent(const struct command *command, const char *line, size_t n)
 		cut = memrchr(line, ' ', n);
 	if (cut != NULL)
 		n = (size_t)(cut - line);
-	log_say(LOG_AT_DEBUG, "> %s%s", printable(text, sizeof(text), line, n),
+	log_say(LOG_AT_DEBUG, "> %s%s",
+	    log_printable(text, sizeof(text), line, n),
 	    cut != NULL ? " ****" : "");
 }
 
@@ -305,7 +294,7 @@ not_a_reply(
 {
 	char what[32], text[512];
 
-	printable(text, sizeof(text), line, n);
+	log_printable(text, sizeof(text), line, n);
 	log_say(LOG_AT_DEBUG, "< %s", text);
 	return err_set(err, ERR_PROTOCOL, "the answer to %s is no reply: %s",
 	    describe(queued->command, queued->number, what, sizeof(what)),
@@ -328,15 +317,17 @@ client_reply(struct client *client, struct client_reply *reply, struct err *err)
 	if (conn_line(client->conn, &line, &n, err) == -1)
 		return -1;
 	oldest = pop(client);
-	if (!parse_status(line, n, &status))
+	if (!parse_status(line, n, &status)) {
+		client_give_up(client);
 		return not_a_reply(&oldest, line, n, err);
+	}
 	reply->command = oldest.command;
 	reply->number = oldest.number;
 	reply->ok = status.ok;
 	reply->code = status.code;
 	reply->text = status.text;
 	reply->text_len = status.text_len;
-	printable(reply->printable, sizeof(reply->printable), status.text,
+	log_printable(reply->printable, sizeof(reply->printable), status.text,
 	    status.text_len);
 	log_say(LOG_AT_DEBUG, "< %.*s%s%s", status.ok ? 3 : 4, line,
 	    status.text_len > 0 ? " " : "", reply->printable);
@@ -421,7 +412,7 @@ trace_listed(size_t lines, const char *line, size_t n)
 		log_say(LOG_AT_DEBUG, "< ...");
 	else
 		log_say(LOG_AT_DEBUG, "< %s",
-		    printable(text, sizeof(text), line, n));
+		    log_printable(text, sizeof(text), line, n));
 }
 
 int
@@ -488,6 +479,18 @@ client_capa(struct client *client, struct capabilities *capa, struct err *err)
 		take_capability(capa, line, n);
 	capa->known = more == 0;
 	return more;
+}
+
+bool
+client_in_step(const struct client *client)
+{
+	return !client->given_up && client->reading == RESPONSE_NONE;
+}
+
+void
+client_give_up(struct client *client)
+{
+	client->given_up = true;
 }
 
 bool

@@ -120,6 +120,13 @@ int client_next_line(
 int client_capa(
     struct client *client, struct capabilities *capa, struct err *err);
 
+/*
+ * Between two replies, and nothing has failed in a way that leaves no hope:
+ * more replies may be read.  client_give_up ends that hope.
+ */
+bool client_in_step(const struct client *client);
+void client_give_up(struct client *client);
+
 /* Bytes that nobody asked for have arrived: the session is out of step. */
 bool client_unasked_input(struct client *client);
 

@@ -42,17 +42,12 @@ open_place(struct fetch *fetch, struct err *err)
 		? (int64_t)account->mda_timeout * 1000
 		: MDA_TIMEOUT_NONE,
 	    .delivered = seen_delivered_to(fetch->seen, fetch->target),
+	    .look_only = is_dry(fetch),
 	};
-	const char *note;
 
-	if (is_dry(fetch))
-		return 0;
 	fetch->deliver = deliver_open(&params, err);
 	if (fetch->deliver == NULL)
 		return err_prefix(err, "deliver");
-	note = deliver_note(fetch->deliver);
-	if (note != NULL)
-		log_say(LOG_AT_VERBOSE, "deliver: %s", note);
 	return 0;
 }
 
@@ -85,7 +80,8 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 	}
 	if (session_queue_login(session, secret, err) == -1)
 		return -1;
-	if (session->pipelining && listing_queue(session, err) == -1)
+	if (session_may_queue_ahead(session) &&
+	    listing_queue(session, err) == -1)
 		return -1;
 	if (session_login(session, err) == -1)
 		return -1;
@@ -135,8 +131,8 @@ choose_settings(struct fetch *fetch)
 		    "nothing is deleted by age in this run");
 }
 
-static struct plan_message
-describe(const struct fetch *fetch, const struct listing_entry *entry)
+struct plan_message
+fetch_describe(const struct fetch *fetch, const struct listing_entry *entry)
 {
 	struct plan_message message = {.octets = PLAN_OCTETS_UNKNOWN};
 
@@ -176,7 +172,7 @@ say_plan(const struct fetch *fetch, const struct listing_entry *entry,
     enum plan_action action, const char *why)
 {
 	struct event event = {.type = EVENT_RESULT};
-	struct plan_message message = describe(fetch, entry);
+	struct plan_message message = fetch_describe(fetch, entry);
 	char size[16] = "?";
 	const char *id = "";
 
@@ -188,37 +184,30 @@ say_plan(const struct fetch *fetch, const struct listing_entry *entry,
 	snprintf(event.text, sizeof(event.text), "%s %u %s (%s)%s%.1000s",
 	    plan_action_word(action), entry->number, size, why,
 	    id[0] != '\0' ? " " : "", id);
+	event.text[log_masked(event.text, strlen(event.text))] = '\0';
 	event_send(fetch->parent, &event);
 }
 
-/* To be fetched: of a message that is simply known, only the state's file has
- * the id. */
 static int
 want(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 {
 	struct fetch_plan *plan = &fetch->plan;
 	uint32_t index = listing_attend(&fetch->listing, entry);
-	struct listing_message *message = &fetch->listing.messages[index];
-	struct buf id = {0};
-	int status = 0;
 
-	if (message->id == 0 && entry->seen != LISTING_NONE) {
-		status = seen_read_id(fetch->seen, entry->seen, &id, err);
-		if (status == 0)
-			listing_set_id(&fetch->listing, message, &id);
-		buf_free(&id);
-	}
+	/* Where it is the recorded one, only the state has it. */
+	fetch->listing.messages[index].octets =
+	    fetch_describe(fetch, entry).octets;
 	plan->wanted =
 	    mem_room(plan->wanted, plan->n_wanted, sizeof(*plan->wanted));
 	plan->wanted[plan->n_wanted++] = index;
-	return status;
+	return identify_name(fetch, &fetch->listing.messages[index], err);
 }
 
 static int
 plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 {
 	struct fetch_plan *plan = &fetch->plan;
-	struct plan_message message = describe(fetch, entry);
+	struct plan_message message = fetch_describe(fetch, entry);
 	uint64_t octets =
 	    message.octets != PLAN_OCTETS_UNKNOWN ? message.octets : 0;
 	const char *why;
@@ -253,11 +242,13 @@ make_plan(struct fetch *fetch, struct err *err)
 		    fetch->account->newest_first ? listing->n - 1 - i : i;
 
 		if (plan_entry(fetch, &listing->entries[at], err) == -1)
-			return err_prefix(err, "state");
+			return -1;
 	}
 	event.counts.messages = fetch->plan.n_wanted;
 	event.counts.octets = fetch->plan.octets;
 	event.counts.deleted = fetch->plan.n_due;
+	if (plan_delete_after_delivery(&fetch->settings))
+		event.counts.deleted += fetch->plan.n_wanted;
 	event.counts.listed = listing->n;
 	fetch->counts.listed = listing->n;
 	event_send(fetch->parent, &event);
@@ -281,25 +272,40 @@ quit(struct fetch *fetch)
 		log_say(LOG_AT_VERBOSE, "%s", err.text);
 }
 
+/* Everything listed was seen and made sense, and all was done. */
+static void
+note_session(struct fetch *fetch)
+{
+	const struct listing *listing = &fetch->listing;
+
+	if (!listing_is_short(listing)) {
+		seen_session_done(fetch->seen, listing->count, listing->octets);
+		return;
+	}
+	log_say(LOG_AT_VERBOSE,
+	    "listing: STAT counts %llu messages, and %zu are listed; what is "
+	    "missing is not taken for gone",
+	    (unsigned long long)listing->count, listing->n);
+}
+
 static int
 carry_out(struct fetch *fetch, struct err *err)
 {
-	bool in_step = true;
-	int status = 0, flushed;
 	struct err flush_err;
+	int status = 0;
 
 	if (!is_dry(fetch)) {
-		status = retrieve_messages(fetch, &in_step, err);
+		status = retrieve_messages(fetch, err);
 		if (status == 0)
-			seen_session_done(fetch->seen, fetch->listing.count,
-			    fetch->listing.octets);
-		flushed = seen_flush(fetch->seen, false, &flush_err);
-		if (flushed == -1 && status == 0) {
+			note_session(fetch);
+		if (seen_flush(fetch->seen, false, &flush_err) == -1 &&
+		    status == 0) {
 			*err = flush_err;
 			status = err_prefix(err, "state");
 		}
 	}
-	if (in_step)
+	if (client_in_step(fetch->session.client) &&
+	    client_queued(fetch->session.client) == 0)
 		quit(fetch);
 	return status;
 }
@@ -310,7 +316,6 @@ run(struct fetch *fetch, struct err *err)
 	if (resume_state(fetch, err) == -1 || open_place(fetch, err) == -1 ||
 	    connect_account(fetch, err) == -1)
 		return -1;
-	resume_recognise(fetch);
 	choose_settings(fetch);
 	if (identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)
 		return -1;
@@ -343,7 +348,7 @@ fetch_account(const struct account *account,
 	    .now = time(NULL),
 	};
 	enum err_class class = ERR_NONE;
-	struct err err;
+	struct err err = {.class = ERR_SOFTWARE};
 
 	fetch.target =
 	    mem_printf("%s %s", deliver_kind_word(account->delivery.kind),
@@ -351,7 +356,9 @@ fetch_account(const struct account *account,
 	if (run(&fetch, &err) == -1) {
 		fetch_report(&fetch, &err);
 		class = err.class;
-	} else if (fetch.counts.failed > 0) {
+	} else if (fetch.listing.nonsense > 0) {
+		class = ERR_PROTOCOL;
+	} else if (fetch.counts.failed > 0 || fetch.listing.left_out > 0) {
 		class = ERR_TEMPFAIL;
 	}
 	*counts = fetch.counts;

@@ -82,7 +82,7 @@ void fetch_report(struct fetch *fetch, const struct err *err);
 int resume_state(struct fetch *fetch, struct err *err);
 
 /* resume.c: with a state that is new: recognise what the Maildir holds
- * already.  After the listing was read. */
+ * already.  After the messages got their ids. */
 void resume_recognise(struct fetch *fetch);
 void resume_free(struct fetch *fetch);
 
@@ -90,12 +90,24 @@ void resume_free(struct fetch *fetch);
  * a doubt, by asking for headers. */
 int identify_messages(struct fetch *fetch, struct err *err);
 
+/* identify.c: the known message with the header that is the id, if it can be
+ * this one: one that was deleted must have had the same size. */
+struct seen_message *identify_header(struct fetch *fetch,
+    const struct listing_message *message, const struct buf *id);
+
+/* identify.c: give a known message its id, from the state. */
+int identify_name(
+    struct fetch *fetch, struct listing_message *message, struct err *err);
+
+/* What the plan needs to know of a listed message. */
+struct plan_message fetch_describe(
+    const struct fetch *fetch, const struct listing_entry *entry);
+
 /*
  * retrieve.c: carry out the plan.  Failures of single messages are reported
  * and counted.  -1 when the session is over, or the place failed: then all
- * that was received whole has been settled, and in_step says whether QUIT
- * still makes sense.
+ * that was received whole has been settled.
  */
-int retrieve_messages(struct fetch *fetch, bool *in_step, struct err *err);
+int retrieve_messages(struct fetch *fetch, struct err *err);
 
 #endif

@@ -7,25 +7,40 @@
 #include "mail/msg.h"
 #include "run/fetch.h"
 
-#define TOP_OCTETS 4096	    /* what a header may take, for the window */
-#define TOP_LIMIT (1 << 20) /* more of a header is not looked at */
-#define RENUMBERED_MIN 3    /* fewer lost messages prove nothing */
+#define TOP_OCTETS 4096	       /* what a header may take, for the window */
+#define TOP_LIMIT (1 << 20)    /* more of a header is not looked at */
+#define TOP_ENDLESS (64 << 20) /* more than that ends the session */
 
 /* A question about some of the messages that their headers answer. */
 struct question {
 	bool (*concerns)(
-	    const struct fetch *fetch, const struct listing_message *message);
+	    struct fetch *fetch, const struct listing_message *message);
 	/* hash 0: the header cannot be had */
 	void (*answer)(struct fetch *fetch, struct listing_message *message,
 	    uint64_t hash, void *context);
 	void *context;
 };
 
+static uint32_t
+seen_of(struct fetch *fetch, const struct listing_message *message)
+{
+	return *listing_seen(&fetch->listing, message);
+}
+
+static void
+settle(struct fetch *fetch, struct listing_message *message, uint32_t seen)
+{
+	*listing_seen(&fetch->listing, message) = seen;
+	message->doubt = LISTING_SURE;
+}
+
 static int
 feed_header(void *context, const char *data, size_t n, struct err *err)
 {
-	(void)err;
 	msg_feed(context, data, n);
+	if (msg_size(context) > TOP_LIMIT)
+		return err_set(
+		    err, ERR_PROTOCOL, "the answer is larger than any header");
 	return 0;
 }
 
@@ -34,7 +49,7 @@ read_header(
     struct fetch *fetch, struct msg *msg, uint64_t *hash, struct err *err)
 {
 	struct client_body body = {
-	    .sink = feed_header, .context = msg, .limit = TOP_LIMIT};
+	    .sink = feed_header, .context = msg, .limit = TOP_ENDLESS};
 	struct client_reply reply;
 
 	*hash = 0;
@@ -43,9 +58,10 @@ read_header(
 	if (!reply.ok)
 		return 0;
 	msg_begin(msg);
-	if (client_body(fetch->session.client, &body, err) == -1)
+	if (client_body(fetch->session.client, &body, err) == 0)
+		*hash = msg_header_hash(msg);
+	else if (!body.in_step)
 		return -1;
-	*hash = msg_header_hash(msg);
 	return 0;
 }
 
@@ -59,7 +75,7 @@ has_top(const struct fetch *fetch)
 
 /* The messages it concerns, as indexes; the caller frees them. */
 static uint32_t *
-choose(const struct fetch *fetch, const struct question *question, size_t *n)
+choose(struct fetch *fetch, const struct question *question, size_t *n)
 {
 	const struct listing *listing = &fetch->listing;
 	uint32_t *chosen =
@@ -102,10 +118,23 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 /* Without a unique-id the header is the identity. */
 
 static bool
-is_nameless(const struct fetch *fetch, const struct listing_message *message)
+is_nameless(struct fetch *fetch, const struct listing_message *message)
 {
-	return message->seen == LISTING_NONE &&
-	    listing_id(&fetch->listing, message)[0] == '\0';
+	return seen_of(fetch, message) == LISTING_NONE && message->id == 0;
+}
+
+struct seen_message *
+identify_header(struct fetch *fetch, const struct listing_message *message,
+    const struct buf *id)
+{
+	struct seen_message *known = seen_match(fetch->seen, id->data, id->len);
+
+	if (known == NULL || (known->flags & SEEN_DELETED) == 0 ||
+	    known->octets == SEEN_OCTETS_UNKNOWN ||
+	    known->octets == message->octets)
+		return known;
+	seen_release(fetch->seen, seen_index(fetch->seen, known));
+	return NULL;
 }
 
 static void
@@ -120,71 +149,147 @@ name_by_header(struct fetch *fetch, struct listing_message *message,
 		return;
 	seen_id_of_header(&id, hash);
 	listing_set_id(&fetch->listing, message, &id);
-	known = seen_match(fetch->seen, id.data, id.len);
+	known = identify_header(fetch, message, &id);
 	if (known != NULL)
-		listing_settle_known(
-		    &fetch->listing, message, seen_index(fetch->seen, known));
+		settle(fetch, message, seen_index(fetch->seen, known));
 	buf_free(&id);
 }
 
-/* A known id with another size, or back after an absence. */
+/* A known id, but perhaps another message. */
 
 static bool
-is_doubtful(const struct fetch *fetch, const struct listing_message *message)
+is_doubtful(struct fetch *fetch, const struct listing_message *message)
 {
 	(void)fetch;
-	return message->doubtful;
+	return message->doubt != LISTING_SURE;
 }
 
-static uint64_t
-octets_to_record(const struct listing_message *message)
+/* It may be deleted only as the message that was recorded: by its header, or
+ * by its size where no header can be had. */
+static void
+settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 {
-	return message->octets < SEEN_OCTETS_UNKNOWN ? message->octets
-						     : SEEN_OCTETS_UNKNOWN;
+	uint32_t index = seen_of(fetch, message);
+	uint64_t recorded = seen_header_hash(fetch->seen, index);
+	bool was_rebuilt =
+	    (seen_at(fetch->seen, index)->flags & SEEN_REBUILT) != 0;
+
+	message->doubt = LISTING_SURE;
+	if (hash == 0 || recorded == 0)
+		return;
+	if (hash != recorded) {
+		seen_release(fetch->seen, index);
+		settle(fetch, message, LISTING_NONE);
+	} else if (was_rebuilt) {
+		seen_update(fetch->seen, index,
+		    listing_id(&fetch->listing, message), message->octets,
+		    hash);
+	}
+}
+
+/* Of all that are known by this id, the one that fits; lost is worse than
+ * twice. */
+static void
+settle_changed(
+    struct fetch *fetch, struct listing_message *message, uint64_t hash)
+{
+	const char *id = listing_id(&fetch->listing, message);
+	struct seen_message *known =
+	    seen_claim(fetch->seen, id, hash, message->octets);
+	uint32_t index;
+
+	if (known == NULL) {
+		message->unsettled = hash == 0;
+		if (hash == 0)
+			log_say(LOG_AT_WARNING,
+			    "message %u: whether it is the one known by this "
+			    "unique-id cannot be told; it is fetched again",
+			    message->number);
+		settle(fetch, message, LISTING_NONE);
+		return;
+	}
+	index = seen_index(fetch->seen, known);
+	settle(fetch, message, index);
+	if (hash != 0 && message->octets < SEEN_OCTETS_UNKNOWN &&
+	    known->octets != message->octets)
+		seen_update(fetch->seen, index, id, message->octets, hash);
 }
 
 static void
 settle_doubt(struct fetch *fetch, struct listing_message *message,
     uint64_t hash, void *context)
 {
-	uint32_t index = message->seen;
-	uint64_t recorded = seen_header_hash(fetch->seen, index);
-
 	(void)context;
-	if (hash == 0 || recorded == 0 || hash != recorded) {
-		/* Another message, or nobody can tell: lost is worse than
-		 * twice. */
-		message->unsettled = hash == 0 || recorded == 0;
-		seen_at(fetch->seen, index)->flags &=
-		    ~(uint64_t)SEEN_MATCHED & 0xffff;
-		listing_settle_new(&fetch->listing, message);
-		return;
-	}
-	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
-	    octets_to_record(message), hash);
-	listing_settle_known(&fetch->listing, message, index);
+	if (message->doubt == LISTING_DUE)
+		settle_due(fetch, message, hash);
+	else
+		settle_changed(fetch, message, hash);
 }
 
-/*
- * What was read off a Maildir is believed for skipping; before it may be
- * deleted its header must agree.
- */
+/* What is to be deleted is looked at first. */
 static void
-doubt_rebuilt(struct fetch *fetch)
+doubt_due(struct fetch *fetch)
 {
 	struct listing *listing = &fetch->listing;
 
-	if (!fetch->settings.delete_delivered &&
-	    fetch->settings.keep_seconds == 0)
-		return;
+	for (size_t i = 0; i < listing->n; i++) {
+		struct listing_entry *entry = &listing->entries[i];
+		struct plan_message message;
+		const char *why;
+
+		if (entry->seen == LISTING_NONE)
+			continue;
+		message = fetch_describe(fetch, entry);
+		if ((seen_at(fetch->seen, entry->seen)->flags & SEEN_REBUILT) !=
+		    0)
+			message.may_delete = true;
+		if (plan_decide(&fetch->settings, &message, &why) ==
+			PLAN_DELETE &&
+		    seen_header_hash(fetch->seen, entry->seen) != 0) {
+			uint32_t at = listing_attend(listing, entry);
+
+			if (listing->messages[at].doubt == LISTING_SURE)
+				listing->messages[at].doubt = LISTING_DUE;
+		}
+	}
+}
+
+/* Before anybody asks: give each doubtful message its id, and its record
+ * back, so that the ones that fit can be told from the ones that do not. */
+static int
+prepare_doubts(struct fetch *fetch, struct err *err)
+{
+	struct listing *listing = &fetch->listing;
+
 	for (size_t i = 0; i < listing->n_messages; i++) {
 		struct listing_message *message = &listing->messages[i];
+		uint32_t index = seen_of(fetch, message);
 
-		if (message->seen != LISTING_NONE &&
-		    (seen_at(fetch->seen, message->seen)->flags &
-			SEEN_REBUILT) != 0)
-			message->doubtful = true;
+		if (message->doubt == LISTING_SURE)
+			continue;
+		if (identify_name(fetch, message, err) == -1)
+			return -1;
+		if (message->doubt == LISTING_CHANGED)
+			seen_release(fetch->seen, index);
 	}
+	return 0;
+}
+
+int
+identify_name(
+    struct fetch *fetch, struct listing_message *message, struct err *err)
+{
+	uint32_t index = seen_of(fetch, message);
+	struct buf id = {0};
+	int status = 0;
+
+	if (message->id != 0 || index == LISTING_NONE)
+		return 0;
+	status = seen_read_id(fetch->seen, index, &id, err);
+	if (status == 0)
+		listing_set_id(&fetch->listing, message, &id);
+	buf_free(&id);
+	return status == 0 ? 0 : err_prefix(err, "state");
 }
 
 /* A server that gave all its messages new unique-ids. */
@@ -208,7 +313,7 @@ most_are_lost(const struct fetch *fetch)
 		lost += counts_as_lost(message);
 		listed += (message->flags & SEEN_MATCHED) != 0;
 	}
-	return lost >= RENUMBERED_MIN && lost > listed;
+	return lost > listed;
 }
 
 struct lost {
@@ -280,10 +385,9 @@ take_lost(
 }
 
 static bool
-is_stranger(const struct fetch *fetch, const struct listing_message *message)
+is_stranger(struct fetch *fetch, const struct listing_message *message)
 {
-	(void)fetch;
-	return message->seen == LISTING_NONE;
+	return seen_of(fetch, message) == LISTING_NONE;
 }
 
 static void
@@ -302,8 +406,8 @@ recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
 	}
 	renumbering->recognised++;
 	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
-	    octets_to_record(message), hash);
-	listing_settle_known(&fetch->listing, message, index);
+	    message->octets, hash);
+	settle(fetch, message, index);
 }
 
 static int
@@ -331,7 +435,7 @@ settle_renumbering(struct fetch *fetch, struct err *err)
 }
 
 static bool
-has_strangers(const struct fetch *fetch)
+has_strangers(struct fetch *fetch)
 {
 	for (size_t i = 0; i < fetch->listing.n_messages; i++)
 		if (is_stranger(fetch, &fetch->listing.messages[i]))
@@ -366,8 +470,10 @@ identify_messages(struct fetch *fetch, struct err *err)
 	advise_without_uidl(fetch);
 	if (ask(fetch, &who_is_nameless, err) == -1)
 		return -1;
-	doubt_rebuilt(fetch);
-	if (ask(fetch, &who_changed, err) == -1)
+	resume_recognise(fetch);
+	doubt_due(fetch);
+	if (prepare_doubts(fetch, err) == -1 ||
+	    ask(fetch, &who_changed, err) == -1)
 		return -1;
 	if (has_strangers(fetch) && most_are_lost(fetch))
 		return settle_renumbering(fetch, err);

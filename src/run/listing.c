@@ -8,10 +8,11 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define LINES_BEYOND_STAT 1024 /* so many more, then it is no listing */
-#define MESSAGES_MAX 10000000  /* what STAT may claim */
-#define COMPLAINTS_MAX 5       /* lines without sense that are shown */
-#define UNLISTED_MAX 100000    /* handled in one session without a listing */
+#define LINES_BEYOND_STAT 1024	    /* so many more, then it is no listing */
+#define MESSAGES_MAX 10000000	    /* what STAT may claim */
+#define IDS_MAX ((size_t)256 << 20) /* octets of ids in memory */
+#define COMPLAINTS_MAX 5	    /* lines without sense that are shown */
+#define UNLISTED_MAX 100000 /* handled in one session without a listing */
 
 int
 listing_queue(struct session *session, struct err *err)
@@ -67,7 +68,6 @@ add_message(struct listing *listing, struct listing_entry *entry)
 	message = &listing->messages[listing->n_messages++];
 	*message = (struct listing_message){
 	    .number = entry->number,
-	    .seen = entry->seen,
 	    .octets = LISTING_OCTETS_UNKNOWN,
 	};
 	return message;
@@ -104,29 +104,64 @@ find_entry(struct listing *listing, uint32_t number)
 	    sizeof(*listing->entries), compare_numbers);
 }
 
-/* Order by number; of a number that stands twice the first one counts. */
-static void
-sort_entries(struct listing *listing)
+/* The same line twice is no riddle. */
+static bool
+same_id(const struct listing *listing, const struct listing_entry *a,
+    const struct listing_entry *b)
 {
-	size_t kept = 0;
+	return a->message != LISTING_NONE && b->message != LISTING_NONE &&
+	    strcmp(listing_id(listing, &listing->messages[a->message]),
+		listing_id(listing, &listing->messages[b->message])) == 0;
+}
+
+/* A number with two ids has none: its header will tell. */
+static void
+forget_id(
+    struct listing *listing, struct seen *seen, struct listing_entry *entry)
+{
+	struct listing_message *message;
+	uint32_t index;
+
+	if (entry->seen != LISTING_NONE)
+		seen_release(seen, entry->seen);
+	entry->seen = LISTING_NONE;
+	/* Apart: attending may move the messages. */
+	index = listing_attend(listing, entry);
+	message = &listing->messages[index];
+	message->id = 0;
+	message->doubt = LISTING_SURE;
+}
+
+/* Order by number, each number once. */
+static void
+sort_entries(struct listing *listing, struct seen *seen)
+{
+	struct listing_entry *entries = listing->entries;
+	size_t kept = 0, n = listing->n, riddles = 0;
 	bool sorted = true;
 
-	for (size_t i = 1; i < listing->n && sorted; i++)
-		sorted =
-		    listing->entries[i - 1].number < listing->entries[i].number;
+	for (size_t i = 1; i < n && sorted; i++)
+		sorted = entries[i - 1].number < entries[i].number;
 	if (sorted)
 		return;
-	qsort(listing->entries, listing->n, sizeof(*listing->entries),
-	    compare_numbers);
-	for (size_t i = 0; i < listing->n; i++)
+	qsort(entries, n, sizeof(*entries), compare_numbers);
+	for (size_t i = 0; i < n; i++) {
 		if (kept == 0 ||
-		    listing->entries[kept - 1].number !=
-			listing->entries[i].number)
-			listing->entries[kept++] = listing->entries[i];
-	if (kept < listing->n)
+		    entries[kept - 1].number != entries[i].number) {
+			entries[kept++] = entries[i];
+			continue;
+		}
+		if (same_id(listing, &entries[kept - 1], &entries[i]))
+			continue;
+		riddles++;
+		forget_id(listing, seen, &entries[kept - 1]);
+		if (entries[i].seen != LISTING_NONE)
+			seen_release(seen, entries[i].seen);
+	}
+	if (riddles > 0)
 		log_say(LOG_AT_WARNING,
-		    "listing: %zu message numbers stand in it twice",
-		    listing->n - kept);
+		    "listing: %zu message numbers stand in it twice", riddles);
+	listing->nonsense += riddles;
 	listing->n = kept;
 }
 
@@ -150,7 +185,7 @@ complain_of_line(
 
 	if (++listing->nonsense <= COMPLAINTS_MAX)
 		log_say(LOG_AT_WARNING, "listing: %s: a line without sense: %s",
-		    command, text_escape(text, sizeof(text), line, n));
+		    command, log_printable(text, sizeof(text), line, n));
 	if (listing->nonsense == COMPLAINTS_MAX + 1)
 		log_say(LOG_AT_WARNING,
 		    "listing: further lines without sense are not shown");
@@ -168,11 +203,11 @@ take_uid(struct listing *listing, struct seen *seen, uint32_t number,
 		known = seen_match(seen, id->data, id->len);
 	if (known != NULL) {
 		entry->seen = seen_index(seen, known);
-		if (known->missing == 0)
+		if (known->missing == 0 && (known->flags & SEEN_DELETED) == 0)
 			return;
 	}
 	message = add_message(listing, entry);
-	message->doubtful = known != NULL;
+	message->doubt = known != NULL ? LISTING_CHANGED : LISTING_SURE;
 	listing_set_id(listing, message, id);
 }
 
@@ -199,9 +234,15 @@ read_uidl(struct listing *listing, struct session *session, struct seen *seen,
 		if (uid_len > 0)
 			seen_id_of_uid(&id, uid, uid_len);
 		take_uid(listing, seen, number, &id);
+		if (listing->ids.len > IDS_MAX) {
+			more = err_set(err, ERR_PROTOCOL,
+			    "the unique-ids take more than %zu octets",
+			    IDS_MAX);
+			break;
+		}
 	}
 	buf_free(&id);
-	sort_entries(listing);
+	sort_entries(listing, seen);
 	listing->has_uidl = true;
 	return more;
 }
@@ -227,13 +268,29 @@ take_size(struct listing *listing, struct seen *seen,
 	index = listing_attend(listing, entry);
 	message = &listing->messages[index];
 	message->octets = octets;
-	message->doubtful = message->doubtful || changed;
+	if (changed)
+		message->doubt = LISTING_CHANGED;
+}
+
+/* What arrived between UIDL and LIST, the next run will see.  But what STAT
+ * counted before UIDL has no unique-id, perhaps for the moment. */
+static void
+leave_out(struct listing *listing, uint32_t number)
+{
+	if (number > listing->count)
+		return;
+	if (++listing->left_out <= COMPLAINTS_MAX)
+		log_say(LOG_AT_WARNING,
+		    "message %u: LIST has it, UIDL does not; it is left for "
+		    "the next run",
+		    number);
 }
 
 static int
 read_list(struct listing *listing, struct session *session, struct seen *seen,
     struct err *err)
 {
+	struct listing_entry *entry;
 	const char *line;
 	size_t n, lines = 0;
 	uint32_t number;
@@ -242,8 +299,6 @@ read_list(struct listing *listing, struct session *session, struct seen *seen,
 
 	while (
 	    (more = client_next_line(session->client, &line, &n, err)) == 1) {
-		struct listing_entry *entry;
-
 		more = check_bound(listing, ++lines, "LIST", err);
 		if (more == -1)
 			break;
@@ -253,12 +308,13 @@ read_list(struct listing *listing, struct session *session, struct seen *seen,
 		}
 		entry = listing->has_uidl ? find_entry(listing, number)
 					  : add_entry(listing, number);
-		/* It arrived between UIDL and LIST: the next run sees it. */
 		if (entry != NULL)
 			take_size(listing, seen, entry, octets);
+		else
+			leave_out(listing, number);
 	}
 	if (!listing->has_uidl)
-		sort_entries(listing);
+		sort_entries(listing, seen);
 	listing->has_sizes = true;
 	return more;
 }
@@ -288,53 +344,80 @@ count_out(struct listing *listing)
 		add_message(listing, add_entry(listing, (uint32_t)i));
 }
 
+/* Does the state call its messages by unique-ids? */
+static bool
+knows_unique_ids(struct seen *seen)
+{
+	struct buf id = {0};
+	struct err ignored;
+	bool knows = false;
+	size_t n = seen_count(seen);
+
+	if (n > 0 && seen_read_id(seen, (uint32_t)n - 1, &id, &ignored) == 0)
+		knows = !seen_id_is_of_header(id.data);
+	buf_free(&id);
+	return knows;
+}
+
+static int
+take_refusal(const struct listing *listing, struct seen *seen,
+    const struct client_reply *reply, struct err *err)
+{
+	if (listing->count == 0)
+		return 0;
+	if (session_class_of_no(reply->code, ERR_NONE) != ERR_NONE)
+		return client_refused(
+		    reply, session_class_of_no(reply->code, ERR_NONE), err);
+	if (reply->command == CMD_UIDL && knows_unique_ids(seen))
+		return client_refused(reply, ERR_TEMPFAIL, err);
+	log_say(LOG_AT_VERBOSE, "listing: refused: %s", reply->printable);
+	return 0;
+}
+
+static int
+take_reply(struct listing *listing, struct session *session, struct seen *seen,
+    const struct client_reply *reply, struct err *err)
+{
+	if (reply->command == CMD_STAT)
+		return read_stat(listing, reply, err);
+	if (!reply->ok)
+		return take_refusal(listing, seen, reply, err);
+	if (reply->command == CMD_UIDL)
+		return read_uidl(listing, session, seen, err);
+	return read_list(listing, session, seen, err);
+}
+
 int
 listing_read(struct listing *listing, struct session *session,
     struct seen *seen, struct err *err)
 {
 	struct client_reply reply;
-	int status = 0;
 
 	buf_append(&listing->ids, "", 1);
 	do {
-		if (client_reply(session->client, &reply, err) == -1)
-			return err_prefix(err, "listing");
-		if (reply.command == CMD_STAT)
-			status = read_stat(listing, &reply, err);
-		else if (reply.ok && reply.command == CMD_UIDL)
-			status = read_uidl(listing, session, seen, err);
-		else if (reply.ok && reply.command == CMD_LIST)
-			status = read_list(listing, session, seen, err);
-		else if (listing->count > 0)
-			log_say(LOG_AT_VERBOSE, "listing: refused: %s",
-			    reply.printable);
-		if (status == -1)
+		if (client_reply(session->client, &reply, err) == -1 ||
+		    take_reply(listing, session, seen, &reply, err) == -1)
 			return err_prefix(err, "listing");
 	} while (reply.command != CMD_LIST);
 	if (!listing->has_uidl && !listing->has_sizes)
 		count_out(listing);
+	if (listing->n == 0 && listing->count > 0)
+		return err_set(err, ERR_PROTOCOL,
+		    "listing: STAT counts %llu messages, and none is listed",
+		    (unsigned long long)listing->count);
 	return 0;
 }
 
-void
-listing_settle_known(
-    struct listing *listing, struct listing_message *message, uint32_t seen)
+uint32_t *
+listing_seen(struct listing *listing, const struct listing_message *message)
 {
-	struct listing_entry *entry = find_entry(listing, message->number);
-
-	entry->seen = seen;
-	message->seen = seen;
-	message->doubtful = false;
+	return &find_entry(listing, message->number)->seen;
 }
 
-void
-listing_settle_new(struct listing *listing, struct listing_message *message)
+bool
+listing_is_short(const struct listing *listing)
 {
-	struct listing_entry *entry = find_entry(listing, message->number);
-
-	entry->seen = LISTING_NONE;
-	message->seen = LISTING_NONE;
-	message->doubtful = false;
+	return listing->nonsense > 0 || listing->n < listing->count;
 }
 
 void

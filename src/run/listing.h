@@ -19,13 +19,20 @@
 #define LISTING_NONE UINT32_MAX
 #define LISTING_OCTETS_UNKNOWN UINT64_MAX
 
-/* A message that is not simply known. */
+/* Why a message that is known by its id needs a look at its header. */
+enum listing_doubt {
+	LISTING_SURE,
+	LISTING_CHANGED, /* another size, back after an absence, or deleted
+			    by poplar and listed all the same */
+	LISTING_DUE,	 /* it is to be deleted */
+};
+
+/* A message that needs attention. */
 struct listing_message {
 	uint32_t number;
-	uint32_t seen;	 /* the state's index of what it may be, or NONE */
+	enum listing_doubt doubt;
 	uint64_t octets; /* as listed, or unknown */
-	size_t id;	 /* offset in ids; an empty string: no id yet */
-	bool doubtful;	 /* known by its id, but size or presence changed */
+	size_t id;	 /* offset in ids; 0, an empty string: no id yet */
 	bool unsettled;	 /* fetch it, but delete nothing on its account */
 };
 
@@ -41,7 +48,8 @@ struct listing {
 	uint64_t octets;
 	bool has_uidl;
 	bool has_sizes;
-	unsigned int nonsense; /* lines passed over */
+	size_t nonsense; /* lines passed over */
+	size_t left_out; /* messages that STAT and LIST have, but not UIDL */
 	struct listing_entry *entries;
 	size_t n;
 	struct listing_message *messages;
@@ -55,8 +63,9 @@ int listing_queue(struct session *session, struct err *err);
 
 /*
  * Read the replies to listing_queue and match them with the state.  Refused
- * UIDL or LIST leave has_uidl or has_sizes false.  ERR_PROTOCOL for a listing
- * without an end or sense.
+ * UIDL or LIST leave has_uidl or has_sizes false; but UIDL refused where the
+ * state knows unique-ids is ERR_TEMPFAIL.  ERR_PROTOCOL for a listing without
+ * an end or sense.
  */
 int listing_read(struct listing *listing, struct session *session,
     struct seen *seen, struct err *err);
@@ -72,11 +81,12 @@ uint32_t listing_attend(struct listing *listing, struct listing_entry *entry);
 void listing_set_id(struct listing *listing, struct listing_message *message,
     const struct buf *id);
 
-/* It is the known message with this index after all; and the contrary. */
-void listing_settle_known(
-    struct listing *listing, struct listing_message *message, uint32_t seen);
-void listing_settle_new(
-    struct listing *listing, struct listing_message *message);
+/* The state's index of a message, NONE if it is unknown; to read and set. */
+uint32_t *listing_seen(
+    struct listing *listing, const struct listing_message *message);
+
+/* Does it list less than STAT counted, or nonsense? */
+bool listing_is_short(const struct listing *listing);
 
 void listing_free(struct listing *listing);
 

@@ -50,7 +50,10 @@ plan_decide(const struct plan_settings *settings,
 		*why = "as large as skipsize";
 		return PLAN_SKIP;
 	}
-	*why = message->known ? "seen, but only_new is off" : "new";
+	if (settings->delete_delivered)
+		*why = "new, then delete";
+	else
+		*why = message->known ? "seen, but only_new is off" : "new";
 	return PLAN_FETCH;
 }
 

@@ -13,6 +13,8 @@
 #include "mail/msg.h"
 #include "run/fetch.h"
 
+#define HEADER_MAX (1 << 20) /* octets of a file that are looked at */
+
 /* The path in the rc file may name mpop's own list, which stays as it is. */
 static char *
 state_path(const struct account *account, bool *is_mpop_list)
@@ -51,15 +53,21 @@ settle_pending(struct fetch *fetch, struct err *err)
 	uint32_t *indexes;
 	int status;
 
-	if (n == 0)
+	if (n == 0) {
+		if (seen_settled(fetch->seen) != NULL)
+			deliver_tidy(seen_settled(fetch->seen));
 		return 0;
+	}
 	items = mem_zero(n, sizeof(*items));
 	indexes = mem_zero(n, sizeof(*indexes));
 	for (size_t i = 0; i < n; i++) {
 		items[i].place = pending[i].place;
 		indexes[i] = pending[i].index;
 	}
-	status = deliver_recover(where, items, n, &lock, err);
+	/* The records that recovery goes by may not have reached the disk. */
+	status = seen_flush(fetch->seen, true, err);
+	if (status == 0)
+		status = deliver_recover(where, items, n, &lock, err);
 	for (size_t i = 0; i < n && status == 0; i++) {
 		if (items[i].delivered)
 			continue;
@@ -184,14 +192,15 @@ hash_file(const char *path)
 	int fd = file_open(path, O_RDONLY, 0, &ignored);
 	struct msg *msg;
 	uint64_t hash;
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (fd == -1)
 		return 0;
 	msg = msg_new();
-	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+	while (msg_size(msg) < HEADER_MAX &&
+	    (n = read(fd, chunk, sizeof(chunk))) > 0)
 		msg_feed(msg, chunk, (size_t)n);
-	hash = n == 0 ? msg_header_hash(msg) : 0;
+	hash = n >= 0 ? msg_header_hash(msg) : 0;
 	msg_free(msg);
 	close(fd);
 	return hash;
@@ -232,7 +241,8 @@ resume_recognise(struct fetch *fetch)
 		struct resume_found *found;
 		uint32_t index;
 
-		if (message->seen != LISTING_NONE || id[0] == '\0')
+		if (*listing_seen(listing, message) != LISTING_NONE ||
+		    id[0] == '\0')
 			continue;
 		found = take_found(fetch, id, message->octets);
 		if (found == NULL)
@@ -240,7 +250,7 @@ resume_recognise(struct fetch *fetch)
 		index = seen_imported(fetch->seen, id, message->octets,
 		    hash_file(found->path), fetch->now, SEEN_REBUILT);
 		seen_at(fetch->seen, index)->flags |= SEEN_MATCHED;
-		listing_settle_known(listing, message, index);
+		*listing_seen(listing, message) = index;
 		free(found->path);
 		found->path = NULL;
 		recognised++;

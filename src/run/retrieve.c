@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Retrieval in a window, delivery in batches.  The order of the promise lives
- * in commit and nowhere else: durable, recorded, published, then deleted.
+ * in commit and nowhere else: durable, recorded, published.  Deletions come
+ * last of all: they take effect only at QUIT anyway (RFC 1939, section 6).
+ *
+ * A server that does not double the dots of a message lets its sender forge
+ * the end of it, and even replies behind that, so that each later message
+ * would pass for its successor.  Three things catch it.  A message is staged
+ * only when a status line stands behind it.  One that is shorter than listed
+ * stops the pipeline until STAT is answered as it was before.  And where sizes
+ * were not those listed, STAT is asked once more before the last batch and all
+ * deletions.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +38,7 @@
 struct received {
 	uint32_t message; /* index in listing.messages */
 	uint64_t header;
-	bool is_odd; /* its size is not the listed one */
+	uint64_t octets;
 	char *id;
 	char place[DELIVER_PLACE_MAX];
 };
@@ -37,24 +46,31 @@ struct received {
 struct retrieval {
 	struct fetch *fetch;
 	struct msg *msg;
-	size_t next; /* of plan.wanted, to be asked for */
-	size_t next_reply;
+	size_t next;	   /* of plan.wanted, to be asked for */
+	size_t next_reply; /* of plan.wanted, to be answered */
+	bool inexact;	   /* a message was not as large as listed */
+	bool sizes_lie;	   /* of this server, though it is in step */
+	bool forged;	   /* it was not in step, nothing can be believed */
+
 	struct received *batch;
 	size_t n_batch;
 	size_t batch_max;
 	uint64_t batch_octets;
 	int64_t batch_since;
+	bool place_failed;
+	bool noted;	    /* what the place has to say at -v */
+	uint32_t *recorded; /* all of this session */
+	size_t n_recorded;
+
 	bool holding; /* the newest message awaits proof of step */
 	struct received held;
-	uint64_t held_octets;
-	bool place_failed;
-	int sink_status;	    /* of the delivery, DELIVER_OK and so on */
-	uint64_t size_cap;	    /* octets, of skipsize and killsize */
-	bool is_over_cap;	    /* the message in the making */
-	struct fetch_due *deleting; /* sent only when all is retrieved */
-	size_t n_deleting, next_deleting;
-	uint32_t *odd; /* recorded, but of another size than listed */
-	size_t n_odd;
+
+	int sink_status;   /* of the delivery: DELIVER_OK and so on */
+	uint64_t size_cap; /* octets, of skipsize and killsize */
+	bool is_over_cap;  /* the message in the making */
+
+	struct fetch_due *due;
+	size_t n_due, next_due;
 	int64_t progress_at;
 };
 
@@ -62,6 +78,12 @@ static struct listing_message *
 message_at(const struct retrieval *r, uint32_t index)
 {
 	return &r->fetch->listing.messages[index];
+}
+
+static struct client *
+client_of(const struct retrieval *r)
+{
+	return r->fetch->session.client;
 }
 
 static void
@@ -90,33 +112,34 @@ report_message(struct retrieval *r, uint32_t number, struct err *err)
 	fetch_report(r->fetch, err);
 }
 
-/*
- * Deletions wait until all messages are here and the session was found in
- * step behind the last one: a server that lets a message forge replies would
- * else have one deleted that was never received.  Nothing is lost by the
- * wait, as they take effect only at QUIT (RFC 1939, section 6).
- */
+/* -- deletions -- */
 
 static void
-plan_deletion(struct retrieval *r, uint32_t number, uint32_t seen)
+add_due(struct retrieval *r, uint32_t number, uint32_t seen)
 {
-	r->deleting =
-	    mem_room(r->deleting, r->n_deleting, sizeof(*r->deleting));
-	r->deleting[r->n_deleting++] = (struct fetch_due){number, seen};
+	r->due = mem_room(r->due, r->n_due, sizeof(*r->due));
+	r->due[r->n_due++] = (struct fetch_due){number, seen};
 }
 
-static void
-queue_deletions(struct retrieval *r)
+/* What they rest on is durable first. */
+static int
+queue_deletions(struct retrieval *r, struct err *err)
 {
-	for (size_t i = 0; i < r->n_deleting; i++)
-		client_queue_message(r->fetch->session.client, CMD_DELE,
-		    r->deleting[i].number, 0);
+	if (r->n_due == 0)
+		return 0;
+	if (seen_flush(r->fetch->seen, true, err) == -1)
+		return err_prefix(err, "state");
+	for (size_t i = 0; i < r->n_due; i++)
+		client_queue_message(
+		    client_of(r), CMD_DELE, r->due[i].number, 0);
+	return 0;
 }
 
 static void
 take_deletion(struct retrieval *r, const struct client_reply *reply)
 {
-	const struct fetch_due *due = &r->deleting[r->next_deleting++];
+	const struct fetch_due *due = &r->due[r->next_due++];
+	struct fetch *fetch = r->fetch;
 	struct err err;
 
 	if (!reply->ok) {
@@ -124,12 +147,12 @@ take_deletion(struct retrieval *r, const struct client_reply *reply)
 		report_message(r, due->number, &err);
 		return;
 	}
-	r->fetch->counts.deleted++;
+	fetch->counts.deleted++;
 	if (due->seen != LISTING_NONE)
-		seen_deleted(r->fetch->seen, due->seen);
+		seen_deleted(fetch->seen, due->seen);
 }
 
-/* The batch. */
+/* -- the batch -- */
 
 static int
 place_failed(struct retrieval *r, struct err *err)
@@ -151,21 +174,44 @@ clear_batch(struct retrieval *r)
 static uint32_t
 record(struct retrieval *r, const struct received *received)
 {
-	struct seen *seen = r->fetch->seen;
+	struct fetch *fetch = r->fetch;
 	const struct listing_message *message =
 	    message_at(r, received->message);
-	uint64_t octets = message->octets < SEEN_OCTETS_UNKNOWN
-	    ? message->octets
-	    : SEEN_OCTETS_UNKNOWN;
-	uint32_t index;
+	uint32_t known = *listing_seen(&fetch->listing, message);
 
 	/* Fetched once more on request: one record is enough. */
-	if (message->seen != LISTING_NONE)
-		seen_undo(seen, message->seen);
-	index = seen_delivered(
-	    seen, received->id, octets, received->header, received->place);
-	seen_at(seen, index)->flags |= SEEN_MATCHED;
-	return index;
+	if (known != LISTING_NONE)
+		seen_undo(fetch->seen, known);
+	return seen_delivered(fetch->seen, received->id, message->octets,
+	    received->header, received->place);
+}
+
+static int
+record_batch(
+    struct retrieval *r, const char *where, uint32_t *indexes, struct err *err)
+{
+	struct seen *seen = r->fetch->seen;
+
+	seen_batch(seen, r->fetch->target, where);
+	for (size_t i = 0; i < r->n_batch; i++)
+		indexes[i] = record(r, &r->batch[i]);
+	if (seen_flush(seen, true, err) == -1)
+		return err_prefix(err, "state");
+	return 0;
+}
+
+static int
+publish_batch(struct retrieval *r, struct err *err)
+{
+	struct fetch *fetch = r->fetch;
+
+	if (deliver_publish(fetch->deliver, err) == -1)
+		return err_prefix(err, "deliver");
+	seen_published(fetch->seen);
+	if (deliver_holds_lock(fetch->deliver) &&
+	    seen_flush(fetch->seen, true, err) == -1)
+		return err_prefix(err, "state");
+	return 0;
 }
 
 static void
@@ -174,21 +220,29 @@ settle_batch(struct retrieval *r, const uint32_t *indexes)
 	struct fetch *fetch = r->fetch;
 
 	for (size_t i = 0; i < r->n_batch; i++) {
-		const struct received *received = &r->batch[i];
 		const struct listing_message *message =
-		    message_at(r, received->message);
+		    message_at(r, r->batch[i].message);
 
-		if (received->is_odd) {
-			r->odd = mem_room(r->odd, r->n_odd, sizeof(*r->odd));
-			r->odd[r->n_odd++] = indexes[i];
-		}
+		r->recorded =
+		    mem_room(r->recorded, r->n_recorded, sizeof(uint32_t));
+		r->recorded[r->n_recorded++] = indexes[i];
 		if (plan_delete_after_delivery(&fetch->settings) &&
 		    !message->unsettled)
-			plan_deletion(r, message->number, indexes[i]);
+			add_due(r, message->number, indexes[i]);
 	}
 	fetch->counts.messages += r->n_batch;
 	fetch->counts.octets += r->batch_octets;
 	clear_batch(r);
+}
+
+static void
+note_place(struct retrieval *r)
+{
+	const char *note = deliver_note(r->fetch->deliver);
+
+	if (note != NULL && !r->noted)
+		log_say(LOG_AT_VERBOSE, "deliver: %s", note);
+	r->noted = note != NULL;
 }
 
 /* Make the batch durable, record it, publish it; then it may be deleted. */
@@ -204,24 +258,19 @@ commit(struct retrieval *r, struct err *err)
 		return 0;
 	indexes = mem_alloc(r->n_batch * sizeof(*indexes));
 	status = deliver_sync(fetch->deliver, where, err);
-	if (status == 0) {
-		seen_batch(fetch->seen, fetch->target, where);
-		for (size_t i = 0; i < r->n_batch; i++)
-			indexes[i] = record(r, &r->batch[i]);
-		status = seen_flush(fetch->seen, true, err);
-	}
+	if (status == -1)
+		err_prefix(err, "deliver");
 	if (status == 0)
-		status = deliver_publish(fetch->deliver, err);
-	if (status == 0) {
-		seen_published(fetch->seen);
-		if (deliver_holds_lock(fetch->deliver))
-			status = seen_flush(fetch->seen, true, err);
-	}
+		status = record_batch(r, where, indexes, err);
+	if (status == 0)
+		status = publish_batch(r, err);
+	note_place(r);
 	deliver_release(fetch->deliver);
 	if (status == 0)
 		settle_batch(r, indexes);
+	r->place_failed = status == -1;
 	free(indexes);
-	return status == 0 ? 0 : place_failed(r, err);
+	return status;
 }
 
 static bool
@@ -231,36 +280,7 @@ batch_is_due(const struct retrieval *r)
 	    (r->n_batch > 0 && wait_clock() - r->batch_since >= BATCH_TIME);
 }
 
-/* A message received whole, and the session in step behind it: into the
- * batch.  -1 when the place failed. */
-static int
-stage_held(struct retrieval *r, struct err *err)
-{
-	struct deliver_facts facts = {
-	    .wire_octets = r->held_octets,
-	    .sender = msg_sender(r->msg),
-	};
-	uint32_t number;
-	int status;
-
-	if (!r->holding)
-		return 0;
-	r->holding = false;
-	number = message_at(r, r->held.message)->number;
-	status = deliver_stage(r->fetch->deliver, &facts, r->held.place, err);
-	if (status != DELIVER_OK) {
-		free(r->held.id);
-		if (status == DELIVER_FAILED)
-			return place_failed(r, err);
-		report_message(r, number, err);
-		return 0;
-	}
-	if (r->n_batch == 0)
-		r->batch_since = wait_clock();
-	r->batch[r->n_batch++] = r->held;
-	r->batch_octets += r->held_octets;
-	return batch_is_due(r) ? commit(r, err) : 0;
-}
+/* -- a message received whole, until it is known to be -- */
 
 static void
 drop_held(struct retrieval *r)
@@ -272,50 +292,60 @@ drop_held(struct retrieval *r)
 	deliver_abort(r->fetch->deliver);
 }
 
-/* One message as it streams in. */
-
+/* The session is in step behind it: into the batch.  -1 when the place
+ * failed. */
 static int
-take_piece(void *context, const char *data, size_t n, struct err *err)
+stage_held(struct retrieval *r, struct err *err)
 {
-	struct retrieval *r = context;
+	struct deliver_facts facts = {
+	    .wire_octets = r->held.octets,
+	    .sender = msg_sender(r->msg),
+	};
+	int status;
 
-	msg_feed(r->msg, data, n);
-	if (msg_size(r->msg) >= r->size_cap) {
-		r->is_over_cap = true;
-		return -1;
-	}
-	r->sink_status = deliver_write(r->fetch->deliver, data, n, err);
-	tell_progress(r, msg_size(r->msg));
-	return r->sink_status == DELIVER_OK ? 0 : -1;
-}
-
-static uint64_t
-limit_of(const struct listing_message *message)
-{
-	if (message->octets == LISTING_OCTETS_UNKNOWN)
+	if (!r->holding)
 		return 0;
-	return message->octets * GROWTH_FACTOR + GROWTH_OCTETS;
+	r->holding = false;
+	status = deliver_stage(r->fetch->deliver, &facts, r->held.place, err);
+	if (status != DELIVER_OK) {
+		free(r->held.id);
+		if (status == DELIVER_FAILED)
+			return place_failed(r, err);
+		report_message(r, message_at(r, r->held.message)->number, err);
+		return 0;
+	}
+	if (r->n_batch == 0)
+		r->batch_since = wait_clock();
+	r->batch[r->n_batch++] = r->held;
+	r->batch_octets += r->held.octets;
+	return batch_is_due(r) ? commit(r, err) : 0;
 }
 
 /* Without a unique-id and TOP only now it shows what it is. */
 static bool
 is_known_after_all(struct retrieval *r, struct received *received)
 {
+	const struct plan_settings *settings = &r->fetch->settings;
+	const struct listing_message *message =
+	    message_at(r, received->message);
 	struct seen_message *known;
 	struct buf id = {0};
 
 	if (received->id[0] != '\0')
 		return false;
 	seen_id_of_header(&id, received->header);
-	known = seen_match(r->fetch->seen, id.data, id.len);
+	known = identify_header(r->fetch, message, &id);
 	free(received->id);
 	received->id = mem_dup(buf_string(&id));
 	buf_free(&id);
-	if (known == NULL || !r->fetch->settings.only_new)
+	if (known == NULL)
 		return false;
-	if (r->fetch->settings.delete_delivered)
-		plan_deletion(r, message_at(r, received->message)->number,
-		    seen_index(r->fetch->seen, known));
+	*listing_seen(&r->fetch->listing, message) =
+	    seen_index(r->fetch->seen, known);
+	if (!settings->only_new)
+		return false;
+	if (settings->delete_delivered)
+		add_due(r, message->number, seen_index(r->fetch->seen, known));
 	return true;
 }
 
@@ -327,17 +357,135 @@ hold(struct retrieval *r, uint32_t index, uint64_t octets)
 	r->held = (struct received){
 	    .message = index,
 	    .header = msg_header_hash(r->msg),
-	    .is_odd = message->octets != LISTING_OCTETS_UNKNOWN &&
-		message->octets != octets,
+	    .octets = octets,
 	    .id = mem_dup(listing_id(&r->fetch->listing, message)),
 	};
-	r->held_octets = octets;
 	r->holding = true;
+	r->inexact = r->inexact || message->octets != octets;
 	if (is_known_after_all(r, &r->held))
 		drop_held(r);
 }
 
-/* The tag that the message's file name will carry. */
+static bool
+held_is_short(const struct retrieval *r)
+{
+	const struct listing_message *message;
+
+	if (!r->holding || r->sizes_lie)
+		return false;
+	message = message_at(r, r->held.message);
+	return message->octets != LISTING_OCTETS_UNKNOWN &&
+	    r->held.octets < message->octets;
+}
+
+/* -- in step with the server -- */
+
+static int
+out_of_step(struct retrieval *r, struct err *err)
+{
+	client_give_up(client_of(r));
+	return err_set(err, ERR_PROTOCOL,
+	    "retrieval: the server's answers do not fit what was asked; "
+	    "perhaps it does not double the dots of a message");
+}
+
+static int
+check_stat(
+    struct retrieval *r, const struct client_reply *reply, struct err *err)
+{
+	uint64_t count, octets;
+
+	if (reply->ok &&
+	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
+	    count == r->fetch->listing.count)
+		return 0;
+	r->forged = true;
+	return out_of_step(r, err);
+}
+
+static int
+discard(void *context, const char *data, size_t n, struct err *err)
+{
+	(void)context;
+	(void)data;
+	(void)n;
+	(void)err;
+	return 0;
+}
+
+/* Take the replies that are still to come, and no message with them. */
+static int
+drain(struct retrieval *r, struct err *err)
+{
+	struct client *client = client_of(r);
+	struct client_body body = {.sink = discard};
+	struct client_reply reply;
+
+	client_drop_unsent(client);
+	while (client_queued(client) > 0) {
+		if (client_reply(client, &reply, err) == -1)
+			return -1;
+		if (reply.command == CMD_DELE)
+			take_deletion(r, &reply);
+		else if (reply.ok && reply.command == CMD_RETR &&
+		    client_body(client, &body, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * A message is shorter than listed.  Do sizes lie here, or was that not its
+ * end?  What is in flight is asked for once more when that is clear.
+ */
+static int
+prove_step(struct retrieval *r, struct err *err)
+{
+	struct client_reply reply;
+
+	if (drain(r, err) == -1 ||
+	    client_queue(client_of(r), CMD_STAT, NULL, err) == -1 ||
+	    client_reply(client_of(r), &reply, err) == -1) {
+		drop_held(r);
+		return err_prefix(err, "retrieval");
+	}
+	r->next = r->next_reply;
+	r->sizes_lie = true;
+	if (check_stat(r, &reply, err) == 0)
+		return 0;
+	drop_held(r);
+	return -1;
+}
+
+/* -- one message as it streams in -- */
+
+static int
+take_piece(void *context, const char *data, size_t n, struct err *err)
+{
+	struct retrieval *r = context;
+
+	msg_feed(r->msg, data, n);
+	if (msg_size(r->msg) >= r->size_cap) {
+		r->is_over_cap = true;
+		return err_set(err, ERR_TEMPFAIL, "larger than listed");
+	}
+	r->sink_status = deliver_write(r->fetch->deliver, data, n, err);
+	tell_progress(r, msg_size(r->msg));
+	return r->sink_status == DELIVER_OK ? 0 : -1;
+}
+
+static uint64_t
+limit_of(const struct retrieval *r, const struct listing_message *message)
+{
+	uint64_t octets = message->octets != LISTING_OCTETS_UNKNOWN
+	    ? message->octets
+	    : r->fetch->listing.octets;
+
+	if (octets > UINT64_MAX / GROWTH_FACTOR - GROWTH_OCTETS)
+		return 0;
+	return octets * GROWTH_FACTOR + GROWTH_OCTETS;
+}
+
 static int
 begin(
     struct retrieval *r, const struct listing_message *message, struct err *err)
@@ -354,48 +502,47 @@ begin(
 }
 
 /* Its listing said less than it is: as the plan would have decided. */
-static void
-leave_large(struct retrieval *r, const struct listing_message *message)
+static int
+leave_large(
+    struct retrieval *r, const struct listing_message *message, uint64_t octets)
 {
-	const struct account *account = r->fetch->account;
-
+	deliver_abort(r->fetch->deliver);
 	log_say(LOG_AT_VERBOSE,
 	    "message %u: larger than listed, and than killsize or skipsize "
 	    "allows",
 	    message->number);
 	if (r->fetch->settings.delete_delivered &&
-	    msg_size(r->msg) >= account->killsize)
-		plan_deletion(r, message->number, LISTING_NONE);
+	    octets >= r->fetch->account->killsize)
+		add_due(r, message->number, LISTING_NONE);
+	return 0;
 }
 
 /* The body did not go where it should. */
 static int
 give_up_message(struct retrieval *r, const struct listing_message *message,
-    bool in_step, struct err *err)
+    const struct client_body *body, struct err *err)
 {
+	if (body->in_step && r->is_over_cap)
+		return leave_large(r, message, body->octets);
 	deliver_abort(r->fetch->deliver);
 	if (r->sink_status == DELIVER_FAILED)
 		return place_failed(r, err);
-	if (!in_step)
+	if (!body->in_step)
 		return err_prefix(err, "message %u", message->number);
-	if (r->is_over_cap)
-		leave_large(r, message);
-	else
-		report_message(r, message->number, err);
+	report_message(r, message->number, err);
 	return 0;
 }
 
 /* 0: go on; -1: the session or the place is lost. */
 static int
-receive(struct retrieval *r, const struct client_reply *reply, bool *in_step,
-    struct err *err)
+receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
 	uint32_t index = r->fetch->plan.wanted[r->next_reply++];
-	struct listing_message *message = message_at(r, index);
+	const struct listing_message *message = message_at(r, index);
 	struct client_body body = {
 	    .sink = take_piece,
 	    .context = r,
-	    .limit = limit_of(message),
+	    .limit = limit_of(r, message),
 	};
 
 	if (!reply->ok) {
@@ -404,17 +551,17 @@ receive(struct retrieval *r, const struct client_reply *reply, bool *in_step,
 		return 0;
 	}
 	r->sink_status = begin(r, message, err);
-	if (r->sink_status == DELIVER_FAILED) {
-		*in_step = false;
+	if (r->sink_status == DELIVER_FAILED)
 		return place_failed(r, err);
-	}
-	if (client_body(r->fetch->session.client, &body, err) == 0) {
-		hold(r, index, body.octets);
-		return 0;
-	}
-	*in_step = body.in_step;
-	return give_up_message(r, message, body.in_step, err);
+	if (client_body(client_of(r), &body, err) == -1)
+		return give_up_message(r, message, &body, err);
+	if (body.octets >= r->size_cap)
+		return leave_large(r, message, body.octets);
+	hold(r, index, body.octets);
+	return held_is_short(r) ? prove_step(r, err) : 0;
 }
+
+/* -- all messages -- */
 
 static void
 top_up(struct retrieval *r)
@@ -422,172 +569,146 @@ top_up(struct retrieval *r)
 	struct fetch *fetch = r->fetch;
 
 	while (r->next < fetch->plan.n_wanted &&
-	    client_queued(fetch->session.client) < QUEUE_MAX) {
+	    client_queued(client_of(r)) < QUEUE_MAX) {
 		const struct listing_message *message =
 		    message_at(r, fetch->plan.wanted[r->next++]);
 
-		client_queue_message(fetch->session.client, CMD_RETR,
-		    message->number,
+		client_queue_message(client_of(r), CMD_RETR, message->number,
 		    message->octets != LISTING_OCTETS_UNKNOWN ? message->octets
 							      : 0);
 	}
 }
 
-/* The reply proves that the message before it ended where it seemed to. */
+/* A status line proves that the message before it ended where it seemed to. */
 static int
-take_reply(struct retrieval *r, bool *in_step, struct err *err)
+take_reply(struct retrieval *r, struct err *err)
 {
 	struct client_reply reply;
 
 	if (wait_check(err) == -1)
 		return -1;
-	if (client_reply(r->fetch->session.client, &reply, err) == -1) {
-		*in_step = wait_stop_signal() != 0;
+	if (client_unasked_input(client_of(r)))
+		return out_of_step(r, err);
+	if (client_reply(client_of(r), &reply, err) == -1)
+		return err_prefix(err, "retrieval");
+	if (reply.command == CMD_STAT && check_stat(r, &reply, err) == -1)
 		return -1;
-	}
-	if (stage_held(r, err) == -1) {
-		*in_step = !reply.ok || reply.command != CMD_RETR;
-		return -1;
-	}
-	if (reply.command == CMD_DELE) {
-		take_deletion(r, &reply);
-		return 0;
-	}
-	return receive(r, &reply, in_step, err);
-}
-
-/* Nothing is in flight any more: what came last is whole if nothing follows
- * that nobody asked for. */
-static int
-settle_last(struct retrieval *r, bool *in_step, struct err *err)
-{
-	if (client_unasked_input(r->fetch->session.client)) {
-		*in_step = false;
-		return err_set(err, ERR_PROTOCOL,
-		    "the server sent more than it was asked for");
-	}
 	if (stage_held(r, err) == -1)
 		return -1;
-	return commit(r, err);
+	if (reply.command == CMD_DELE)
+		take_deletion(r, &reply);
+	if (reply.command == CMD_RETR)
+		return receive(r, &reply, err);
+	return 0;
 }
 
 static int
-take_replies(struct retrieval *r, bool *in_step, struct err *err)
+take_replies(struct retrieval *r, struct err *err)
 {
-	struct client *client = r->fetch->session.client;
-
-	for (top_up(r); client_queued(client) > 0; top_up(r))
-		if (take_reply(r, in_step, err) == -1)
+	for (top_up(r); client_queued(client_of(r)) > 0; top_up(r))
+		if (take_reply(r, err) == -1)
 			return -1;
 	return 0;
 }
 
+/* Behind the last message there is no status line; nor may there be more. */
 static int
-retrieve(struct retrieval *r, bool *in_step, struct err *err)
+prove_end(struct retrieval *r, struct err *err)
 {
-	if (take_replies(r, in_step, err) == -1 ||
-	    settle_last(r, in_step, err) == -1)
-		return -1;
-	queue_deletions(r);
-	return take_replies(r, in_step, err);
-}
-
-static int
-discard(void *context, const char *data, size_t n, struct err *err)
-{
-	(void)context;
-	(void)data;
-	(void)n;
-	(void)err;
-	return 0;
-}
-
-/* Read what is still in flight, so that QUIT can be said. */
-static bool
-drain(struct retrieval *r)
-{
-	struct client *client = r->fetch->session.client;
-	struct client_body body = {.sink = discard};
-	struct client_reply reply;
-	struct err ignored;
-
-	conn_limit(r->fetch->session.conn,
-	    wait_stop_signal() != 0 ? STOP_TIME : DRAIN_TIME);
-	client_drop_unsent(client);
-	while (client_queued(client) > 0) {
-		if (client_reply(client, &reply, &ignored) == -1)
-			return false;
-		if (reply.command == CMD_DELE)
-			take_deletion(r, &reply);
-		else if (reply.ok && client_body(client, &body, &ignored) == -1)
-			return false;
+	if (r->inexact) {
+		if (client_queue(client_of(r), CMD_STAT, NULL, err) == -1 ||
+		    take_replies(r, err) == -1)
+			return -1;
+	} else if (client_unasked_input(client_of(r))) {
+		return out_of_step(r, err);
 	}
-	return true;
+	return stage_held(r, err);
 }
 
-/*
- * The session fell out of step: messages of the wrong size may be somebody
- * else's text under their names.  Twice is better than lost.
- */
-static void
-undo_odd(struct retrieval *r)
+static int
+retrieve(struct retrieval *r, struct err *err)
 {
-	for (size_t i = 0; i < r->n_odd; i++)
-		seen_undo(r->fetch->seen, r->odd[i]);
-	if (r->n_odd > 0)
-		log_say(LOG_AT_WARNING,
-		    "%zu messages of this session were not as large as "
-		    "listed; as the server fell out of step, they will be "
-		    "fetched again",
-		    r->n_odd);
+	if (take_replies(r, err) == -1 || prove_end(r, err) == -1 ||
+	    commit(r, err) == -1 || queue_deletions(r, err) == -1)
+		return -1;
+	return take_replies(r, err);
 }
 
-/*
- * After a failure: what was received whole is kept, unless poplar is asked to
- * stop or the failure is that of the place; a message without proof of its
- * end never is.
- */
+/* -- the end of it, when it is no good one -- */
+
+/* Replies were forged: whatever was recorded in this session may be another
+ * message's text.  Twice is better than lost. */
 static void
-wind_up(struct retrieval *r, const struct err *why, bool *in_step)
+undo_session(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_recorded; i++)
+		seen_undo(r->fetch->seen, r->recorded[i]);
+	if (r->n_recorded > 0)
+		log_say(LOG_AT_WARNING,
+		    "the %zu messages of this session cannot be trusted; they "
+		    "will be fetched again",
+		    r->n_recorded);
+}
+
+/* What was received whole is kept. */
+static void
+keep_whole(struct retrieval *r, const struct err *why)
 {
 	struct err err;
 
-	drop_held(r);
-	if (wait_stop_signal() != 0)
-		wait_grace(STOP_TIME);
-	else if (!r->place_failed && commit(r, &err) == -1)
+	/* The line was lost behind it, and it has its listed size: no
+	 * status line is needed to believe that it is whole. */
+	if (why->class == ERR_TEMPFAIL && !held_is_short(r) &&
+	    stage_held(r, &err) == -1) {
 		fetch_report(r->fetch, &err);
-	if (why->class == ERR_PROTOCOL)
-		undo_odd(r);
-	if (*in_step)
-		*in_step = drain(r);
+		return;
+	}
+	if (commit(r, &err) == -1)
+		fetch_report(r->fetch, &err);
+}
+
+static void
+wind_up(struct retrieval *r, const struct err *why)
+{
+	struct err ignored;
+	bool stopped = wait_stop_signal() != 0;
+
+	if (stopped)
+		wait_grace(STOP_TIME);
+	if (r->forged)
+		undo_session(r);
+	else if (!stopped && !r->place_failed)
+		keep_whole(r, why);
+	drop_held(r);
+	conn_limit(r->fetch->session.conn, stopped ? STOP_TIME : DRAIN_TIME);
+	if (client_in_step(client_of(r)))
+		drain(r, &ignored);
 }
 
 int
-retrieve_messages(struct fetch *fetch, bool *in_step, struct err *err)
+retrieve_messages(struct fetch *fetch, struct err *err)
 {
+	const struct account *account = fetch->account;
 	struct retrieval r = {
 	    .fetch = fetch,
 	    .msg = msg_new(),
 	    .batch_max = deliver_batch_max(fetch->deliver),
-	    .size_cap = fetch->account->skipsize < fetch->account->killsize
-		? fetch->account->skipsize
-		: fetch->account->killsize,
+	    .size_cap = account->skipsize < account->killsize
+		? account->skipsize
+		: account->killsize,
 	};
 	int status;
 
-	*in_step = true;
 	r.batch = mem_alloc(r.batch_max * sizeof(*r.batch));
 	for (size_t i = 0; i < fetch->plan.n_due; i++)
-		plan_deletion(
-		    &r, fetch->plan.due[i].number, fetch->plan.due[i].seen);
-	status = retrieve(&r, in_step, err);
+		add_due(&r, fetch->plan.due[i].number, fetch->plan.due[i].seen);
+	status = retrieve(&r, err);
 	if (status == -1)
-		wind_up(&r, err, in_step);
+		wind_up(&r, err);
 	clear_batch(&r);
 	free(r.batch);
-	free(r.deleting);
-	free(r.odd);
+	free(r.recorded);
+	free(r.due);
 	msg_free(r.msg);
 	return status;
 }

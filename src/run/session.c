@@ -152,6 +152,7 @@ open_and_greet(struct session *session, struct err *err)
 	const struct account *account = session->account;
 
 	parse_capabilities_init(&session->capa);
+	session->timestamp[0] = '\0';
 	if (dial_account(session, err) == -1)
 		return -1;
 	if (account->tls == CONF_ON && account->tls_starttls != CONF_ON &&
@@ -291,13 +292,22 @@ ask_again(struct session *session, struct err *err)
 {
 	const struct capabilities *capa = &session->capa;
 
-	if (session->pipelining ||
+	if (client_queued(session->client) > 0 ||
 	    (capa->top && capa->uidl && capa->pipelining))
 		return 0;
 	if (capa->known && ask_capabilities(session, err) == -1)
 		return -1;
 	choose_window(session);
 	return 0;
+}
+
+bool
+session_may_queue_ahead(const struct session *session)
+{
+	const struct capabilities *capa = &session->capa;
+
+	return session->pipelining &&
+	    (!capa->known || (capa->top && capa->uidl));
 }
 
 int

@@ -44,11 +44,12 @@ int session_open(struct session *session, const struct account *account,
 int session_queue_login(
     struct session *session, const char *secret, struct err *err);
 
-/*
- * Read the replies to session_queue_login.  ERR_NOPERM: login refused.  A
- * server that does not pipeline is asked for its capabilities again, so
- * nothing may be queued behind the login then.
- */
+/* May commands be queued behind the login, or is the server to be asked for
+ * its capabilities again in between? */
+bool session_may_queue_ahead(const struct session *session);
+
+/* Read the replies to session_queue_login, and ask CAPA once more where that
+ * may tell something new.  ERR_NOPERM: login refused. */
 int session_login(struct session *session, struct err *err);
 
 /*

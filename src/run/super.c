@@ -86,6 +86,7 @@ static void
 start_job(struct super *super, struct job *job)
 {
 	const struct worker_params params = {
+	    .conf = super->params->conf,
 	    .account = job->account,
 	    .options = super->params->options,
 	    .level = super->params->level,
@@ -151,7 +152,9 @@ judge_death(struct super *super, struct job *job, int status)
 
 	if (job->told_end)
 		return;
-	if (WIFSIGNALED(status))
+	if (super->stopping && WIFSIGNALED(status))
+		err_set(&err, ERR_TEMPFAIL, "stopped in the middle");
+	else if (WIFSIGNALED(status))
 		err_set(&err, ERR_SOFTWARE, "worker: killed by SIG%s",
 		    sigabbrev_np(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == EX_OSERR)

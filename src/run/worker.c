@@ -36,12 +36,26 @@ keep_memory_private(void)
 #endif
 }
 
+#define PARENT 3 /* the only descriptor of a worker but 0 to 2 */
+
+/* The other workers' are not for this one. */
+static void
+keep_descriptor(int parent)
+{
+	if (parent != PARENT)
+		dup3(parent, PARENT, O_CLOEXEC);
+	closefrom(PARENT + 1);
+}
+
 static noreturn void
-work(const struct worker_params *params, int parent)
+work(const struct worker_params *params, int socket)
 {
 	struct event end = {.type = EVENT_END};
+	int parent = PARENT;
 
 	keep_memory_private();
+	keep_descriptor(socket);
+	conf_forget_others(params->conf, params->account);
 	wait_watch_parent(parent);
 	log_open(params->level, send_log, &parent);
 	end.err.class = fetch_account(

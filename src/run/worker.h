@@ -12,7 +12,8 @@
 #include "run/fetch.h"
 
 struct worker_params {
-	const struct account *account;
+	const struct conf *conf;
+	const struct account *account; /* one of them */
 	const struct fetch_options *options;
 	enum log_level level; /* what the parent wants to hear */
 };

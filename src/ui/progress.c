@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "base/wait.h"
 
-#define ROWS_MAX 20 /* more accounts than this share the last row */
+#define ROWS_MAX 20 /* of more accounts than this, the first are shown */
 
 struct row {
 	char *account; /* NULL: not running */
@@ -76,14 +76,15 @@ progress_hide(struct progress *progress)
 	progress->drawn = 0;
 }
 
-static size_t
-terminal_width(void)
+static struct winsize
+terminal_size(void)
 {
 	struct winsize size;
 
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-		return size.ws_col;
-	return 80;
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 &&
+	    size.ws_row > 0)
+		return size;
+	return (struct winsize){.ws_col = 80, .ws_row = 24};
 }
 
 static void
@@ -115,15 +116,19 @@ describe(const struct row *row, char *line, size_t size)
 void
 progress_draw(struct progress *progress)
 {
-	size_t width = terminal_width(), drawn = 0;
+	struct winsize size = terminal_size();
+	size_t drawn = 0;
 	char line[512];
 
 	progress_hide(progress);
-	for (size_t i = 0; i < progress->n && drawn < ROWS_MAX; i++) {
+	/* What scrolls off cannot be cleared; the cursor needs a row too. */
+	for (size_t i = 0;
+	     i < progress->n && drawn < ROWS_MAX && drawn + 1 < size.ws_row;
+	     i++) {
 		if (progress->rows[i].account == NULL)
 			continue;
 		describe(&progress->rows[i], line, sizeof(line));
-		fprintf(stderr, "%.*s\n", (int)(width - 1), line);
+		fprintf(stderr, "%.*s\n", size.ws_col - 1, line);
 		drawn++;
 	}
 	progress->drawn = drawn;

@@ -72,11 +72,12 @@ print_summary(const struct screen *screen, const char *account,
 
 	printf("%s: ", account);
 	if (counts->messages == 0)
-		printf("nothing new");
+		printf("nothing %s", counts->failed > 0 ? "delivered" : "new");
 	else
-		printf("%llu %s %s (%s)", (unsigned long long)counts->messages,
-		    plan ? "to fetch," : "new",
+		printf("%llu %s%s%s (%s)", (unsigned long long)counts->messages,
+		    plan ? "" : "new ",
 		    counts->messages == 1 ? "message" : "messages",
+		    plan ? " to fetch" : "",
 		    text_of_size(size, sizeof(size), counts->octets));
 	if (counts->deleted > 0)
 		print_count(counts->deleted, plan ? "to delete" : "deleted");
