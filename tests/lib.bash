@@ -70,6 +70,11 @@ play() {
 	start_popd script "$@" "$BATS_TEST_TMPDIR/script"
 }
 
+# ready_or_dead PID FILE: the file is there, or nobody is left to write it.
+ready_or_dead() {
+	test -s "$2" || ! kill -0 "$1" 2>/dev/null
+}
+
 start_popd() {
 	local port_file=$BATS_TEST_TMPDIR/port.${#pids[@]} mode=$1
 	shift
@@ -77,7 +82,8 @@ start_popd() {
 	    2>"$BATS_TEST_TMPDIR/popd.err" 3>&- </dev/null &
 	SERVER=$!
 	pids+=("$SERVER")
-	eventually test -s "$port_file" || {
+	eventually ready_or_dead "$SERVER" "$port_file"
+	[ -s "$port_file" ] || {
 		cat "$BATS_TEST_TMPDIR/popd.err" >&2
 		return 1
 	}
@@ -87,6 +93,8 @@ start_popd() {
 # The scripted server got exactly what it expected.
 assert_played() {
 	local status=0
+	# Nobody will call it any more; it has a moment to come to its end.
+	kill "$SERVER" 2>/dev/null || true
 	wait "$SERVER" || status=$?
 	[ "$status" -eq 0 ] || cat "$BATS_TEST_TMPDIR/popd.err" >&2
 	return "$status"
@@ -169,10 +177,19 @@ as_delivered() {
 
 # Every file of $BOX stands in the Maildir exactly once, and nothing else.
 assert_maildir_equals_box() {
-	local f
-	for f in "$BOX"/*; do
-		as_delivered "$f" | sha256sum
-	done | sort >"$BATS_TEST_TMPDIR/expected"
+	mkdir -p "$BATS_TEST_TMPDIR/as-delivered"
+	perl -e 'my $dir = shift; local $/; for my $file (@ARGV) {
+		open(my $in, "<:raw", $file) or die "$file: $!";
+		my $text = <$in> // "";
+		$text .= "\r\n" if $text ne "" && $text !~ /\r\n\z/;
+		$text =~ s/\r\n/\n/g;
+		$file =~ s|.*/||;
+		open(my $out, ">:raw", "$dir/$file") or die "$file: $!";
+		print $out $text;
+	}' "$BATS_TEST_TMPDIR/as-delivered" "$BOX"/*
+	find "$BATS_TEST_TMPDIR/as-delivered" -type f -exec sha256sum {} + |
+	    sed 's/ .*/  -/' | sort >"$BATS_TEST_TMPDIR/expected"
+	rm -r "$BATS_TEST_TMPDIR/as-delivered"
 	find "$HOME/Maildir/new" "$HOME/Maildir/cur" -type f -exec sha256sum {} + |
 	    sed 's/ .*/  -/' | sort >"$BATS_TEST_TMPDIR/got"
 	diff "$BATS_TEST_TMPDIR/expected" "$BATS_TEST_TMPDIR/got"
@@ -260,4 +277,15 @@ rc_account() {
 		done
 	} >>"$HOME/.poplarrc"
 	chmod 600 "$HOME/.poplarrc"
+}
+
+# A port of 127.0.0.1 that nobody has just now.
+free_port() {
+	perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1,
+	    LocalAddr => "127.0.0.1", LocalPort => 0)->sockport'
+}
+
+# Somebody listens on port $1 of 127.0.0.1.
+listens() {
+	(: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }

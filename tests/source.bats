@@ -78,7 +78,7 @@ no_include() {
 @test "the manual pages are clean" {
 	command -v mandoc >/dev/null || skip "mandoc is not installed"
 	# Whether other programs' pages are installed is not the page's fault.
-	run bash -c "mandoc -T lint -W style '$man'/*.[1-8] |
+	run bash -c "mandoc -T lint -W style '$man'/*.[1-8] 2>&1 |
 	    grep -v 'referenced manual not found' | grep -v 'mandoc.db'"
 	assert_output ''
 }
@@ -101,4 +101,13 @@ no_include() {
 	# "keyword" is a placeholder on both sides.
 	diff <(grep -vx keyword "$BATS_TEST_TMPDIR/help") \
 	    <(grep -vxE 'keyword|' "$BATS_TEST_TMPDIR/manual")
+}
+
+@test "make check runs every test" {
+	local file
+	cd "$BATS_TEST_DIRNAME/.."
+	for file in tests/*.bats tests/*/*.bats tests/unit/test-*.c; do
+		grep -qF "${file%.c}" Makefile.am || echo "$file"
+	done >"$BATS_TEST_TMPDIR/forgotten"
+	diff /dev/null "$BATS_TEST_TMPDIR/forgotten"
 }

@@ -112,7 +112,7 @@ run_twice(const struct seen_params *params)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static char dir[] = "/tmp/fuzz-seen.XXXXXX", path[64];
+	static char dir[] = "fuzz-seen.XXXXXX", path[64];
 	struct seen_params params = {.path = path,
 	    .user = "alice",
 	    .host = "pop.example.org",

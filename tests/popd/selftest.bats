@@ -332,6 +332,7 @@ ended_by_eof() {
 	start script s
 	: | talk >out
 	ended 0
+	script 'S: +OK' 'EXPECT-NOTHING 10000' 'S: bye'
 	start script s
 	printf early | talk >out
 	ended 1

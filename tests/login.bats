@@ -1,0 +1,538 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Who logs in how, what a refusal means, and where passwords never are.
+
+load lib
+
+setup() {
+	poplar_setup
+	message m1 one
+}
+
+# The error line of the account, with these words.
+says() {
+	local word
+	[[ $stderr == *"poplar: test: "* ]]
+	for word; do
+		[[ $stderr == *"$word"* ]] || {
+			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
+			return 1
+		}
+	done
+}
+
+assert_logged() {
+	grep -qxF "1 C: $1" "$LOG" || {
+		cat "$LOG" >&2
+		return 1
+	}
+}
+
+# The server saw a connection, but no login.
+assert_no_login() {
+	grep -q connect "$LOG"
+	run grep -E 'C: (USER|PASS|APOP|AUTH)|sesame' "$LOG"
+	assert_failure
+}
+
+# No trace of the password, in clear or as base64, in what was printed.
+assert_masked() {
+	local secret=${1:-sesame}
+	for secret in "$secret" "$(printf %s "$secret" | base64 -w 0)"; do
+		[[ $output$stderr != *"$secret"* ]] || {
+			printf 'leaked: %s\n%s\n' "$secret" "$stderr" >&2
+			return 1
+		}
+	done
+}
+
+# refusal CODE COMMAND=ANSWER: that answer to the login means that exit code.
+refusal() {
+	serve --resp "$2"
+	rc
+	run_poplar
+	expect_exit "$1"
+	says "login: server says no to ${2%%=*}: ${2#*-ERR }"
+	assert_masked
+	stop_server
+}
+
+# The greeting's token is none that APOP can use: nothing may be sent.
+hostile() {
+	serve --apop --greeting "$1"
+	rc "auth on"
+	run_poplar
+	expect_exit 69
+	rc "auth apop"
+	run_poplar
+	expect_exit 69
+	stop_server
+	assert_no_login
+}
+
+# without_terminal COMMAND ...
+without_terminal() {
+	command -v setsid >/dev/null || skip "setsid is not installed"
+	run --separate-stderr setsid -w timeout -k 5 60 "$@" </dev/null
+}
+
+# on_terminal < expect-script, with $env(POPLAR) to spawn
+on_terminal() {
+	command -v expect >/dev/null || skip "expect is not installed"
+	cat >"$BATS_TEST_TMPDIR/dialogue"
+	POPLAR=$POPLAR run timeout -k 5 60 expect -f \
+	    "$BATS_TEST_TMPDIR/dialogue"
+}
+
+rfc1939="<1896.697170952@dbc.mtview.ca.us>"
+
+@test "USER and PASS" {
+	serve --user alice:sesame
+	rc
+	run_poplar
+	expect_exit 0
+	assert_logged "USER alice"
+	assert_logged "PASS sesame"
+	assert_maildir_equals_box
+}
+
+@test "a password may hold blanks, quotes, backslashes and 8-bit octets" {
+	serve
+	rc 'password  a "b" \c ü#d '
+	run_poplar -d
+	expect_exit 0
+	assert_logged 'PASS a "b" \\c \xc3\xbc#d'
+	assert_masked 'a "b" \c ü#d'
+}
+
+@test "APOP, with the example of RFC 1939" {
+	serve --apop --user mrose:tanstaaf --greeting "POP3 $rfc1939"
+	rc "auth apop" "user mrose" "password tanstaaf"
+	run_poplar
+	expect_exit 0
+	assert_logged "APOP mrose c4c9334bac560ecc979e58001b3e22fb"
+	assert_maildir_equals_box
+}
+
+@test "APOP's token may stand anywhere in the greeting" {
+	for greeting in "$rfc1939" "POP3 ($rfc1939) server ready" \
+	    "<3 mail> and <b@d@t> first $rfc1939." \
+	    "[XMAIL 1.27 POP3 Server] $rfc1939 service ready; Sun, 22 Nov" \
+	    "tight:$rfc1939:tight"; do
+		serve --greeting "$greeting" --resp 'APOP=-ERR seen'
+		rc "auth apop" "user mrose" "password tanstaaf"
+		run_poplar
+		expect_exit 77
+		assert_logged "APOP mrose c4c9334bac560ecc979e58001b3e22fb"
+		stop_server
+		: >"$LOG"
+	done
+}
+
+@test "hostile tokens are refused before anything is sent (CVE-2007-1558)" {
+	hostile '<a\x80b@example.org>'
+	hostile '<1.2@ex\xffample.org>'
+	hostile '<1\x002@example.org>'
+	hostile '<1\x012@example.org>'
+	hostile '<1 2@example.org>'
+	hostile '<1@2@example.org>'
+}
+
+@test "what is no token is none" {
+	hostile 'no brackets'
+	hostile '<>'
+	hostile '<@>'
+	hostile '<example.org>'
+	hostile '<1.2@>'
+	hostile '<@example.org>'
+	hostile '<1.2@example.org'
+	hostile '<1..2@example.org>'
+}
+
+@test "auth on: without TLS APOP, if the server can" {
+	serve --apop --user alice:sesame
+	rc "auth on"
+	run_poplar
+	expect_exit 0
+	grep -q 'C: APOP alice ' "$LOG"
+	run grep -E 'C: (USER|PASS)' "$LOG"
+	assert_failure
+}
+
+@test "auth on: without TLS and APOP refused before any secret, with a hint" {
+	serve
+	rc "auth on"
+	run_poplar
+	expect_exit 69
+	says "login: no method is safe" "hint: "
+	assert_no_login
+}
+
+@test "auth on is the default" {
+	serve
+	rc
+	sed -i '/^auth/d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 69
+	assert_no_login
+}
+
+@test "auth on: USER under TLS, never APOP" {
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --apop --user alice:sesame
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth on"
+	run_poplar
+	expect_exit 0
+	assert_logged "PASS sesame"
+	run grep 'C: APOP' "$LOG"
+	assert_failure
+}
+
+@test "auth apop under TLS is APOP" {
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --apop --user alice:sesame
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth apop"
+	run_poplar
+	expect_exit 0
+	grep -q 'C: APOP alice ' "$LOG"
+	run grep 'C: PASS' "$LOG"
+	assert_failure
+}
+
+@test "auth apop where the server cannot: 69, nothing else is tried" {
+	serve
+	rc "auth apop"
+	run_poplar
+	expect_exit 69
+	says "login: the greeting has no timestamp"
+	assert_no_login
+}
+
+@test "UTF8 is asked for where it is offered, before the login" {
+	serve --capa UTF8 --resp 'UTF8=+OK'
+	rc
+	run_poplar
+	expect_exit 0
+	[ "$(grep -nm 1 'C: UTF8' "$LOG" | cut -d : -f 1)" -lt \
+	    "$(grep -nm 1 'C: PASS' "$LOG" | cut -d : -f 1)" ]
+}
+
+@test "UTF8 refused is no reason not to log in" {
+	serve --capa UTF8 --resp 'UTF8=-ERR not for you'
+	rc
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "a wrong password: 77, and where to look" {
+	serve --user alice:other
+	rc
+	run_poplar
+	expect_exit 77
+	says "login: server says no to PASS: [AUTH] wrong user or password" \
+	    "hint: check user and password of account test" \
+	    "$HOME/.poplarrc:1"
+	[ "$(grep -c 'C: PASS' "$LOG")" -eq 1 ]
+	assert_equal "$(delivered)" 0
+}
+
+@test "a wrong APOP digest: 77" {
+	serve --apop --user alice:other
+	rc "auth apop"
+	run_poplar
+	expect_exit 77
+	says "login: server says no to APOP"
+}
+
+@test "a refusal without code, or with an unknown one: 77" {
+	refusal 77 'PASS=-ERR no'
+	refusal 77 'PASS=-ERR [AUTH] no'
+	refusal 77 'PASS=-ERR [FROBNICATE] no'
+	refusal 77 'PASS=-ERR [SYS/TEMP no'
+	refusal 77 'USER=-ERR no such user'
+}
+
+@test "a refusal without a word is a refusal" {
+	serve --resp 'PASS=-ERR'
+	rc
+	run_poplar
+	expect_exit 77
+	says "server says no to PASS without a reason"
+}
+
+@test "+ERR is a refusal too" {
+	serve --resp 'PASS=+ERR no'
+	rc
+	run_poplar
+	expect_exit 77
+}
+
+@test "[IN-USE] [LOGIN-DELAY] [SYS/TEMP]: 75" {
+	refusal 75 'PASS=-ERR [IN-USE] somebody is here'
+	refusal 75 'PASS=-ERR [LOGIN-DELAY] too soon'
+	refusal 75 'PASS=-ERR [SYS/TEMP] later'
+	refusal 75 'PASS=-ERR [sys/temp/disk] later'
+	refusal 75 'USER=-ERR [IN-USE] somebody is here'
+}
+
+@test "[SYS/PERM]: 69" {
+	refusal 69 'PASS=-ERR [SYS/PERM] closed for good'
+	refusal 69 'PASS=-ERR [SYS/PERM/ACCOUNT] closed for good'
+}
+
+@test "[IN-USE]: the next run gets the mail" {
+	serve --resp 'PASS#1=-ERR [IN-USE] somebody is here'
+	rc
+	run_poplar
+	expect_exit 75
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "a login refused in a pipeline is 77 all the same" {
+	serve --user alice:other
+	rc "pipelining on"
+	run_poplar
+	expect_exit 77
+	says "login: server says no to PASS"
+}
+
+@test "after USER is refused a server without pipelining gets no PASS" {
+	serve --no-pipelining --resp 'USER=-ERR nobody'
+	rc
+	run_poplar
+	expect_exit 77
+	run grep 'C: PASS' "$LOG"
+	assert_failure
+}
+
+@test "a login that is answered with no reply at all: 76" {
+	serve --resp 'PASS=hello'
+	rc
+	run_poplar
+	expect_exit 76
+	says "login: the answer to PASS is no reply: hello"
+}
+
+@test "passwordeval: the first line, without its line end" {
+	serve
+	rc "passwordeval printf 'sesame\nnext\n'"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 0
+	assert_logged "PASS sesame"
+	assert_masked
+}
+
+@test "passwordeval: a line without its end will do" {
+	serve
+	rc "passwordeval printf sesame"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 0
+	assert_logged "PASS sesame"
+}
+
+@test "passwordeval: a long token" {
+	local token
+	token=$(head -c 40000 /dev/zero | tr '\0' t)
+	serve
+	rc "passwordeval head -c 40000 /dev/zero | tr '\\0' t"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 0
+	assert_logged "PASS $token"
+	[[ $stderr != *tttt* ]]
+}
+
+# evaluates COMMAND: it fails, is told, and nobody was called.
+evaluates() {
+	rc "passwordeval $1"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 78
+	says "passwordeval: "
+	assert_masked
+	run grep connect "$LOG"
+	assert_failure
+}
+
+@test "passwordeval: its status counts, and what it said is shown" {
+	serve
+	evaluates "echo sesame; echo no key >&2; exit 3"
+	[[ $stderr == *"exited with 3: no key"* ]]
+	evaluates 'kill -KILL $$'
+	[[ $stderr == *SIGKILL* ]]
+	evaluates "printf '\\033[31mred' >&2; false"
+	[[ $stderr == *'\x1b[31mred'* ]]
+}
+
+@test "passwordeval: no output is an error" {
+	serve
+	evaluates true
+	[[ $stderr == *"printed nothing"* ]]
+	evaluates "echo; echo sesame"
+}
+
+@test "passwordeval: half of a secret is never sent" {
+	serve
+	evaluates "printf 'ses\\0ame\\n'"
+	[[ $stderr == *NUL* ]]
+	evaluates "head -c 100000 /dev/zero | tr '\\0' s"
+}
+
+@test "passwordeval: a secret with CR never goes into a command line" {
+	serve
+	rc "passwordeval printf 'se\\rDELE 1\\n'"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 78
+	run grep -E 'C: (PASS|DELE)|se\\r' "$LOG"
+	assert_failure
+}
+
+@test "the password is not in the trace, and the conversation is" {
+	serve --user alice:sesame
+	rc
+	run_poplar -d
+	expect_exit 0
+	[[ $stderr == *"> USER alice"* ]]
+	[[ $stderr == *"> PASS ****"* ]]
+	[[ $stderr == *"< +OK logged in"* ]]
+	[[ $stderr == *"> RETR 1"* ]]
+	assert_masked
+}
+
+@test "APOP's digest is not in the trace" {
+	serve --apop --user mrose:tanstaaf --greeting "POP3 $rfc1939"
+	rc "auth apop" "user mrose" "password tanstaaf"
+	run_poplar -d
+	expect_exit 0
+	[[ $stderr == *"> APOP mrose ****"* ]]
+	assert_masked tanstaaf
+	[[ $stderr != *c4c9334bac560ecc979e58001b3e22fb* ]]
+}
+
+@test "a server that echoes the password, or its base64, is masked" {
+	serve --greeting "sesame c2VzYW1l" --capa "IMPLEMENTATION sesame" \
+	    --resp 'USER=+OK sesame' \
+	    --resp 'PASS=-ERR PASS sesame is c2VzYW1l and sesamesesame'
+	rc
+	for option in -q -v -d; do
+		run_poplar "$option"
+		expect_exit 77
+		says "login: server says no to PASS: PASS **** is ****"
+		assert_masked
+	done
+}
+
+@test "a server that echoes APOP's digest is masked" {
+	serve --greeting "$rfc1939" --resp \
+	    'APOP=-ERR mrose c4c9334bac560ecc979e58001b3e22fb is wrong'
+	rc "auth apop" "user mrose" "password tanstaaf"
+	for option in -q -d; do
+		run_poplar "$option"
+		expect_exit 77
+		says "server says no to APOP: mrose **** is wrong"
+		[[ $stderr != *c4c9334bac560ecc979e58001b3e22fb* ]]
+	done
+}
+
+@test "an echo after the login, or where no reply was, is masked" {
+	serve --resp 'RETR 1=-ERR sesame'
+	rc
+	run_poplar -d
+	expect_exit 75
+	says "message 1: " "****"
+	assert_masked
+	stop_server
+	serve --resp 'STAT=you said sesame'
+	rc
+	run_poplar -d
+	expect_exit 76
+	assert_masked
+}
+
+@test "an echo with what is escaped is masked as a whole" {
+	serve --resp 'PASS=-ERR got se\x1b\\same\xff!'
+	rc "passwordeval printf 'se\\033\\134same\\377\\n'"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 77
+	says "server says no to PASS: got ****!"
+	[[ $stderr != *same* ]]
+}
+
+@test "no password and no terminal: 77, and nobody was called" {
+	serve
+	rc
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	without_terminal "$POPLAR"
+	expect_exit 77
+	says "login: no password is known and there is no terminal" "hint: "
+	run grep connect "$LOG"
+	assert_failure
+}
+
+@test "no terminal stops only the account that needs one" {
+	serve
+	rc "account good : test" "password other" \
+	    "account bad" "host 127.0.0.1" "port $PORT" "user x" "tls off"
+	sed -i '/^password sesame/d' "$HOME/.poplarrc"
+	without_terminal "$POPLAR" good bad
+	expect_exit 77
+	[[ $stderr == *"poplar: bad: login: no password"* ]]
+	[[ $stderr != *"poplar: good"* ]]
+	assert_maildir_equals_box
+}
+
+@test "on a terminal the password is asked for, and not echoed" {
+	serve --user alice:sesame
+	rc
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	on_terminal <<-'X'
+		set timeout 20
+		spawn $env(POPLAR)
+		expect {
+			"test: password for alice at 127.0.0.1: " {}
+			default { exit 99 }
+		}
+		send "sesame\r"
+		expect eof
+		exit [lindex [wait] 3]
+	X
+	expect_exit 0
+	[[ $output != *sesame* ]]
+	[[ $output == *"test: 1 new message"* ]]
+	assert_logged "PASS sesame"
+	assert_maildir_equals_box
+}
+
+@test "two accounts ask one after the other, each by its name" {
+	serve
+	rc "account second : test" "user bob" "delivery maildir ~/second"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	on_terminal <<-'X'
+		set timeout 20
+		spawn $env(POPLAR)
+		foreach i {1 2} {
+			expect {
+				"test: password for alice at 127.0.0.1: " {
+					send "sesame\r"
+				}
+				"second: password for bob at 127.0.0.1: " {
+					send "other\r"
+				}
+				default { exit 99 }
+			}
+		}
+		expect eof
+		exit [lindex [wait] 3]
+	X
+	expect_exit 0
+	grep -q 'C: PASS sesame' "$LOG"
+	grep -q 'C: PASS other' "$LOG"
+	assert_maildir_equals_box
+}

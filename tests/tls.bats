@@ -1,0 +1,612 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# TLS: what is trusted, what is refused, and that nothing leaks before.
+
+load lib
+
+setup() {
+	poplar_setup
+	CA=$(certs)/ca.pem
+	messages 2
+}
+
+# serve_tls [NAME [popd option ...]]: TLS from the first byte.
+serve_tls() {
+	tls_as "${1:-server}"
+	serve --tls implicit "${TLS[@]}" "${@:2}"
+}
+
+# serve_stls [NAME [popd option ...]]
+serve_stls() {
+	tls_as "${1:-server}"
+	serve --tls stls "${TLS[@]}" "${@:2}"
+}
+
+# play_tls < script
+play_tls() {
+	tls_as server
+	play --log "$LOG" "${TLS[@]}"
+}
+
+# rc_tls [line ...]: TLS on, our authority trusted.
+rc_tls() {
+	rc "tls on" "tls_trust_file $CA" "$@"
+}
+
+# rc_stls [line ...]
+rc_stls() {
+	rc_tls "tls_starttls on" "$@"
+}
+
+# One error line of the account's step, with these words.
+says() {
+	local word
+	[[ $stderr == *"poplar: test: "* ]]
+	for word; do
+		[[ $stderr == *"$word"* ]] || {
+			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
+			return 1
+		}
+	done
+}
+
+# The server saw a connection, but no word that a stranger might use.
+assert_nothing_leaked() {
+	grep -q connect "$LOG"
+	run grep -E 'C: (USER|PASS|APOP|AUTH)|alice|sesame' "$LOG"
+	assert_failure
+	assert_equal "$(delivered)" 0
+}
+
+# refused NAME WORD ...: that server's certificate is, for these reasons.
+refused() {
+	serve_tls "$1"
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "tls: the certificate of 127.0.0.1 is refused" "${@:2}"
+	assert_nothing_leaked
+}
+
+# make_cert NAME LINE ...: from certtool's template lines, by $SIGNER or "own".
+make_cert() {
+	command -v certtool >/dev/null || skip "certtool is not installed"
+	local name
+	name=$(certs)/$1
+	printf '%s\n' "cn = $1" "ip_address = 127.0.0.1" "${@:2}" >"$1.t"
+	certtool --generate-privkey --key-type ecdsa --outfile "$name.key"
+	if [ "$1" != own ]; then
+		certtool --generate-certificate --template "$1.t" \
+		    --load-privkey "$name.key" --load-ca-certificate \
+		    "$(certs)/${SIGNER:-own}.pem" --load-ca-privkey \
+		    "$(certs)/${SIGNER:-own}.key" --outfile "$name.pem"
+	else
+		certtool --generate-self-signed --template "$1.t" \
+		    --load-privkey "$name.key" --outfile "$name.pem"
+	fi
+} 2>"$BATS_TEST_TMPDIR/certtool.err"
+
+# An authority of our own; sets CA.
+make_authority() {
+	cd "$BATS_TEST_TMPDIR" || return
+	[ -e "$(certs)/own.pem" ] ||
+	    make_cert own ca cert_signing_key "expiration_days = 100"
+	CA=$(certs)/own.pem
+}
+
+# fingerprint HASH NAME
+fingerprint() {
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	openssl x509 -in "$(certs)/$2.pem" -noout -fingerprint "-$1" |
+	    sed 's/.*=//'
+}
+
+@test "TLS from the first byte" {
+	serve_tls
+	rc_tls
+	run_poplar -v
+	expect_exit 0
+	says "tls: TLS1."
+	assert_maildir_equals_box
+	grep -q '^1 tls TLS1' "$LOG"
+}
+
+@test "TLS by STLS, and nothing but CAPA and STLS before it" {
+	serve_stls
+	rc_stls
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_maildir_equals_box
+	[ "$(head -n 4 "$LOG")" = "1 connect
+1 C: CAPA
+1 C: STLS
+$(grep '^1 tls' "$LOG")" ]
+}
+
+@test "TLS for a host name, with the name of the certificate" {
+	serve_tls
+	rc_tls "host localhost" "host LocalHost"
+	run_poplar -4
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "mail in TLS records of any size" {
+	messages 40
+	message big big "$(head -c 60000 /dev/zero | tr '\0' x)"
+	serve_tls server --chunk 7
+	rc_tls
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "STLS refused: 69, nothing secret was said" {
+	serve_stls server --resp 'STLS=-ERR not today'
+	rc_stls
+	run_poplar
+	expect_exit 69
+	says "stls: server says no to STLS: not today"
+	assert_nothing_leaked
+}
+
+@test "STLS refused for now: 75" {
+	serve_stls server --resp 'STLS=-ERR [SYS/TEMP] no entropy'
+	rc_stls
+	run_poplar
+	expect_exit 75
+	assert_nothing_leaked
+}
+
+@test "STLS not offered: 69 with a hint, nothing secret was said" {
+	serve
+	rc_stls
+	run_poplar
+	expect_exit 69
+	says "stls: the server does not offer STLS" "hint: " "port 995"
+	assert_nothing_leaked
+}
+
+@test "STLS without CAPA is tried all the same" {
+	serve_stls server --no-capa
+	rc_stls
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	stop_server
+	: >"$LOG"
+	rm -r "$HOME/Maildir" "$HOME/.local"
+	serve --no-capa
+	rc_stls
+	run_poplar
+	expect_exit 69
+	assert_nothing_leaked
+}
+
+@test "a greeting before TLS that claims to be logged in changes nothing" {
+	play_tls <<-'X'
+		S: +OK PREAUTH welcome
+		C: CAPA
+		S: +OK
+		S: .
+		EXPECT-EOF
+	X
+	rc_stls
+	run_poplar
+	expect_exit 69
+	assert_played
+	assert_nothing_leaked
+}
+
+@test "bytes behind the +OK of STLS end the session" {
+	play_tls <<-'X'
+		S: +OK
+		C: CAPA
+		S: +OK
+		S: STLS
+		S: .
+		C: STLS
+		S- +OK\r\n+OK injected\r\n
+		DRAIN
+	X
+	rc_stls
+	run_poplar
+	expect_exit 76
+	says "tls: bytes arrived before the TLS handshake"
+	assert_played
+	assert_nothing_leaked
+}
+
+@test "part of a line behind the +OK of STLS ends the session too" {
+	play_tls <<-'X'
+		S: +OK
+		C: CAPA
+		S: -ERR
+		C: STLS
+		S- +OK\r\n+
+		DRAIN
+	X
+	rc_stls
+	run_poplar
+	expect_exit 76
+	assert_played
+	assert_nothing_leaked
+}
+
+@test "what comes in the clear instead of the handshake ends the session" {
+	play_tls <<-'X'
+		S: +OK
+		C: CAPA
+		S: -ERR
+		C: STLS
+		S: +OK
+		FLUSH
+		DELAY 50
+		S: +OK injected
+		DRAIN
+	X
+	rc_stls
+	run_poplar
+	expect_exit 76
+	assert_played
+	assert_nothing_leaked
+}
+
+@test "what CAPA said before TLS is forgotten" {
+	play_tls <<-'X'
+		S: +OK
+		C: CAPA
+		S: +OK
+		S: STLS
+		S: PIPELINING
+		S: UTF8
+		S: .
+		C: STLS
+		S: +OK
+		TLS
+		C: CAPA
+		S: +OK
+		S: .
+		C: USER alice
+		EXPECT-NOTHING 50
+		S: +OK
+		C: PASS sesame
+		EXPECT-NOTHING 50
+		S: -ERR no
+		DRAIN
+	X
+	rc_stls
+	run_poplar
+	expect_exit 77
+	assert_played
+}
+
+@test "APOP's token of before TLS is not of use to anybody" {
+	serve_stls server --apop --user alice:sesame
+	rc_stls "auth on"
+	run_poplar
+	expect_exit 0
+	run grep 'C: APOP' "$LOG"
+	assert_failure
+}
+
+@test "an expired certificate" {
+	refused expired "it expired on" "localhost" "SHA-256"
+}
+
+@test "a certificate for another name" {
+	refused wronghost "it is for elsewhere.example.org, not for 127.0.0.1" \
+	    tls_host_override
+}
+
+@test "a self-signed certificate" {
+	refused selfsigned "self-signed" tls_fingerprint
+}
+
+@test "a certificate of an authority that the system does not know" {
+	serve_tls
+	rc "tls on"
+	run_poplar
+	expect_exit 76
+	says "tls: "
+	assert_nothing_leaked
+}
+
+@test "a certificate of an authority that is not the one trusted" {
+	serve_tls
+	rc "tls on" "tls_trust_file $(certs)/selfsigned.pem"
+	run_poplar
+	expect_exit 76
+	says "its issuer \"CN=popd test authority\" is unknown"
+	assert_nothing_leaked
+}
+
+@test "a certificate that is not valid yet" {
+	make_authority
+	make_cert future 'activation_date = "2090-01-01 00:00:00"' \
+	    'expiration_date = "2091-01-01 00:00:00"' tls_www_server
+	refused future "it is not valid before 2090-01-01"
+}
+
+@test "a certificate that is not meant for servers" {
+	make_authority
+	make_cert client "expiration_days = 100" tls_www_client
+	refused client "it is not meant for servers"
+}
+
+@test "a certificate that a mere server has signed" {
+	make_authority
+	make_cert leaf "expiration_days = 100" tls_www_server
+	SIGNER=leaf make_cert below "expiration_days = 100" tls_www_server
+	cat "$(certs)/leaf.pem" >>"$(certs)/below.pem"
+	refused below
+}
+
+@test "the same refusals hold behind STLS" {
+	for name in expired wronghost selfsigned; do
+		serve_stls "$name"
+		rc_stls
+		run_poplar
+		expect_exit 76
+		says "tls: the certificate of 127.0.0.1 is refused"
+		stop_server
+	done
+	assert_nothing_leaked
+}
+
+@test "tls_trust_file: one that is not there or holds nothing is 78" {
+	serve_tls
+	for file in /nonexistent/ca.pem "$BOX/m0001"; do
+		rc "tls on" "tls_trust_file $file"
+		run_poplar
+		expect_exit 78
+		says "$file"
+	done
+	run grep -E 'C: ' "$LOG"
+	assert_failure
+}
+
+@test "tls_fingerprint: the right one is enough, SHA-256 or SHA-1" {
+	local sha256 sha1
+	sha256=$(fingerprint sha256 selfsigned)
+	sha1=$(fingerprint sha1 selfsigned)
+	serve_tls selfsigned
+	for pin in "$sha256" "${sha256,,}" "${sha256//:/}" "$sha1"; do
+		rc "tls on" "tls_fingerprint $pin"
+		run_poplar
+		expect_exit 0
+		[ -z "$stderr" ]
+	done
+	assert_maildir_equals_box
+}
+
+@test "tls_fingerprint: any of several" {
+	serve_tls selfsigned
+	rc "tls on" "tls_fingerprint $(fingerprint sha256 server)" \
+	    "tls_fingerprint $(fingerprint sha256 selfsigned)"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "tls_fingerprint: a wrong one is refused, whatever authority signed" {
+	local other
+	other=$(fingerprint sha256 selfsigned)
+	serve_tls
+	rc_tls "tls_fingerprint $other"
+	run_poplar
+	expect_exit 76
+	says "it matches no tls_fingerprint" "$(fingerprint sha256 server)"
+	assert_nothing_leaked
+}
+
+@test "tls_fingerprint wins over tls_certcheck off" {
+	local other
+	other=$(fingerprint sha256 server)
+	serve_tls selfsigned
+	rc "tls on" "tls_certcheck off" "tls_fingerprint $other"
+	run_poplar
+	expect_exit 76
+	assert_nothing_leaked
+}
+
+@test "tls_certcheck off takes any certificate, and warns at every run" {
+	serve_tls expired
+	rc "tls on" "tls_certcheck off"
+	for _ in 1 2; do
+		run_poplar
+		expect_exit 0
+		says "tls_certcheck is off"
+	done
+	assert_maildir_equals_box
+}
+
+@test "tls_priorities choose the protocol" {
+	serve_tls
+	rc_tls "tls_priorities NORMAL:-VERS-ALL:+VERS-TLS1.2"
+	run_poplar
+	expect_exit 0
+	grep -q '^1 tls TLS1.2' "$LOG"
+}
+
+@test "tls_priorities that have nothing in common with the server: 76" {
+	serve_tls server --tls-priorities NORMAL:-VERS-ALL:+VERS-TLS1.3
+	rc_tls "tls_priorities NORMAL:-VERS-ALL:+VERS-TLS1.2"
+	run_poplar
+	expect_exit 76
+	says "tls: TLS handshake: "
+	assert_nothing_leaked
+}
+
+@test "tls_priorities without sense: 78 with the word" {
+	serve_tls
+	rc_tls "tls_priorities NORMAL:+FROBNICATE"
+	run_poplar
+	expect_exit 78
+	says FROBNICATE
+	run grep -E 'C: ' "$LOG"
+	assert_failure
+}
+
+@test "TLS 1.1 is refused unless it is asked for" {
+	serve_tls server --tls-priorities NORMAL:-VERS-ALL:+VERS-TLS1.1
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "tls: TLS handshake: " "hint: "
+	assert_nothing_leaked
+}
+
+@test "tls_host_override is the name that the certificate must have" {
+	serve_tls wronghost
+	rc_tls "tls_host_override elsewhere.example.org"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	stop_server
+	: >"$LOG"
+	rm -r "$HOME/Maildir"
+	serve_tls
+	rc_tls "tls_host_override elsewhere.example.org"
+	run_poplar
+	expect_exit 76
+	says "not for elsewhere.example.org"
+	assert_nothing_leaked
+}
+
+@test "a body that ends without close_notify is cut short: 75" {
+	messages 3
+	serve_tls server --at 'RETR 2' --cut-after 60 --cut-hard \
+	    --on-connection 1
+	rc_tls "keep off"
+	cp -r "$BOX" "$BATS_TEST_TMPDIR/all"
+	run_poplar
+	expect_exit 75
+	says "without close_notify"
+	[ -e "$BOX/m0002" ]
+	run_poplar
+	expect_exit 0
+	[ -z "$(ls "$BOX")" ]
+	BOX=$BATS_TEST_TMPDIR/all
+	assert_maildir_equals_box
+}
+
+@test "no close_notify after QUIT is nobody's loss" {
+	play_tls <<-'X'
+		TLS
+		S: +OK
+		C: CAPA
+		S: -ERR
+		C: USER alice
+		S: +OK
+		C: PASS sesame
+		S: +OK
+		C: STAT
+		S: +OK 0 0
+		C: UIDL
+		S: +OK
+		S: .
+		C: LIST
+		S: +OK
+		S: .
+		C: QUIT
+		S: +OK
+		CUT
+	X
+	rc_tls
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_played
+}
+
+@test "a server of plain text on a TLS port: 76, and what helps" {
+	serve
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "the server speaks plain text on this port" \
+	    "hint: try tls_starttls on"
+	assert_nothing_leaked
+}
+
+@test "a server of TLS where STLS is expected: bounded by timeout" {
+	serve_tls
+	rc_stls "timeout 1"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	[ "$SECONDS" -lt 8 ]
+	assert_nothing_leaked
+}
+
+@test "a handshake that hangs is bounded by timeout" {
+	play_tls <<-'X'
+		STALL
+	X
+	rc_tls "timeout 1"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	says "tls: TLS handshake: no answer"
+	[ "$SECONDS" -lt 8 ]
+}
+
+@test "a handshake that drips in is bounded by timeout as a whole" {
+	play_tls <<-'X'
+		DRIP 50
+		S- \x16\x03\x03\x40\x00\x02\x00\x3f\xf0
+		ENDLESS x
+	X
+	rc_tls "timeout 1"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	[ "$SECONDS" -lt 8 ]
+}
+
+@test "a server that closes in the handshake: not 0, nothing said" {
+	play_tls <<-'X'
+		CUT
+	X
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "tls: "
+	assert_nothing_leaked
+}
+
+@test "silence behind the handshake is bounded by timeout" {
+	play_tls <<-'X'
+		TLS
+		STALL
+	X
+	rc_tls "timeout 1"
+	run_poplar
+	expect_exit 75
+	says "greeting: no answer for 1 second"
+	assert_nothing_leaked
+}
+
+@test "an account without tls is told the line that restores mpop's way" {
+	serve
+	rc
+	sed -i '/^tls off/d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 76
+	says "hint: "
+	says "account test says nothing of tls" '"tls off"' '"auth user"'
+	assert_nothing_leaked
+}
+
+@test "TLS is the default, and STLS on port 110 is not optional" {
+	rc
+	sed -i '/^tls off/d; /^auth/d; /^port/d' "$HOME/.poplarrc"
+	run_poplar --pretend
+	expect_exit 0
+	grep -qx 'tls on' <<<"$output"
+	grep -qx 'port 995' <<<"$output"
+	run_poplar --pretend --port=110
+	grep -qx 'tls_starttls on' <<<"$output"
+}
