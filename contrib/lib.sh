@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-# What contrib/try and contrib/check share.  Sourced, with $top set.
+# What contrib/try and contrib/check share.  Sourced, with $top and $log set.
 
 say() {
 	printf '%s\n' "$*"
@@ -10,38 +10,55 @@ die() {
 	exit 1
 }
 
-as_root() {
+# leave_nothing: calls clean_up, which the script defines, however it ends.
+leave_nothing() {
+	trap clean_up EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 141' PIPE
+	trap 'exit 143' TERM
+}
+
+# root_shell COMMAND: as root, asking for a password on the terminal at most.
+root_shell() {
 	if [ "$(id -u)" -eq 0 ]; then
-		"$@"
-	elif command -v sudo >/dev/null 2>&1; then
-		sudo "$@"
+		env DEBIAN_FRONTEND=noninteractive sh -c "$1"
 	else
-		die "needs root or sudo for: $*"
+		sudo env DEBIAN_FRONTEND=noninteractive sh -c "$1"
 	fi
+}
+
+debian() {
+	command -v dpkg-query >/dev/null 2>&1 &&
+	    command -v apt-get >/dev/null 2>&1
+}
+
+# missing PACKAGE ...: prints those that are not installed.
+missing() {
+	for package; do
+		status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) ||
+		    status=
+		[ "$status" = 'install ok installed' ] || printf ' %s' "$package"
+	done
 }
 
 # need PACKAGE ...: installs the missing ones with apt-get, asking nothing.
 need() {
-	missing=
-	if ! command -v dpkg-query >/dev/null 2>&1 ||
-	    ! command -v apt-get >/dev/null 2>&1; then
+	if ! debian; then
 		say "This is no Debian system.  Needed, by their Debian names:"
-		say "  $*"
+		say "$*" | fold -s -w 72 | sed 's/^/    /'
 		say "Going on in the hope that they are there."
 		return 0
 	fi
-	for package; do
-		status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) ||
-		    status=
-		[ "$status" = 'install ok installed' ] ||
-		    missing="$missing $package"
-	done
-	[ -n "$missing" ] || return 0
-	say "Installing:$missing"
-	as_root env DEBIAN_FRONTEND=noninteractive sh -c "
-		apt-get -qq update &&
-		apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends $missing
-	" >"$log" 2>&1 </dev/null || {
+	packages=$(missing "$@")
+	[ -n "$packages" ] || return 0
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
+	    die "you are not root and there is no sudo; as root, do:
+    apt-get install --no-install-recommends$packages"
+	say "Installing:$packages" | fold -s -w 78
+	root_shell "apt-get -qq update &&
+	    apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends $packages" >"$log" 2>&1 </dev/null || {
 		cat "$log" >&2
 		die "could not install the packages"
 	}
