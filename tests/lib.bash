@@ -164,6 +164,18 @@ expect_exit() {
 	}
 }
 
+# says WORD ...: the error lines of the account have these words.
+says() {
+	local word
+	[[ $stderr == *"poplar: test: "* ]]
+	for word; do
+		[[ $stderr == *"$word"* ]] || {
+			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
+			return 1
+		}
+	done
+}
+
 delivered() {
 	find "$HOME/Maildir/new" "$HOME/Maildir/cur" -type f 2>/dev/null |
 	    wc -l | tr -d ' '
@@ -242,8 +254,10 @@ start_poplar() {
 	pids+=("$RUN")
 }
 
+# Nor does it run if nobody but a careless process 1 could wait for it.
 ended() {
-	! kill -0 "$1" 2>/dev/null
+	! kill -0 "$1" 2>/dev/null ||
+	    [[ $(ps -o stat= -p "$1" 2>/dev/null) == Z* ]]
 }
 
 # finish_poplar: waits for it (60 s at most) and sets status.

@@ -9,18 +9,6 @@ setup() {
 	message m1 one
 }
 
-# The error line of the account, with these words.
-says() {
-	local word
-	[[ $stderr == *"poplar: test: "* ]]
-	for word; do
-		[[ $stderr == *"$word"* ]] || {
-			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
-			return 1
-		}
-	done
-}
-
 assert_logged() {
 	grep -qxF "1 C: $1" "$LOG" || {
 		cat "$LOG" >&2

@@ -4,18 +4,6 @@
 
 load lib
 
-# The error lines of the account, with these words.
-says() {
-	local word
-	[[ $stderr == *"poplar: test: "* ]]
-	for word; do
-		[[ $stderr == *"$word"* ]] || {
-			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
-			return 1
-		}
-	done
-}
-
 # fetches [WORD ...]: the run is good, and silent but for these words.
 fetches() {
 	local word

@@ -38,18 +38,6 @@ rc_stls() {
 	rc_tls "tls_starttls on" "$@"
 }
 
-# One error line of the account's step, with these words.
-says() {
-	local word
-	[[ $stderr == *"poplar: test: "* ]]
-	for word; do
-		[[ $stderr == *"$word"* ]] || {
-			printf 'not said: %s\n%s\n' "$word" "$stderr" >&2
-			return 1
-		}
-	done
-}
-
 # The server saw a connection, but no word that a stranger might use.
 assert_nothing_leaked() {
 	grep -q connect "$LOG"

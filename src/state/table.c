@@ -195,17 +195,27 @@ table_add(struct seen *seen, uint64_t key, uint64_t flags)
 	return &seen->messages[index];
 }
 
-struct seen_message *
-table_find(struct seen *seen, uint64_t key)
+/* The last of the ring with this key, whose next is the first. */
+static bool
+find_ring(struct seen *seen, uint64_t key, uint32_t *last)
 {
-	uint32_t slot, at, last;
+	uint32_t slot;
 
 	if (seen->slots == NULL)
 		make_index(seen);
 	slot = *find_slot(seen, key);
-	if (!slot_is_ring(seen, slot))
+	*last = slot_index(seen, slot);
+	return slot_is_ring(seen, slot);
+}
+
+struct seen_message *
+table_find(struct seen *seen, uint64_t key)
+{
+	uint32_t at, last;
+
+	if (!find_ring(seen, key, &last))
 		return NULL;
-	at = last = slot_index(seen, slot);
+	at = last;
 	do {
 		at = seen->messages[at].next;
 		if ((seen->messages[at].flags & SEEN_UNDONE) == 0)
@@ -309,15 +319,11 @@ struct seen_message *
 seen_claim(
     struct seen *seen, const char *id, uint64_t header_hash, uint64_t octets)
 {
-	uint64_t key = table_key(seen, id, strlen(id));
-	uint32_t slot, at, last;
+	uint32_t at, last;
 
-	if (seen->slots == NULL)
-		make_index(seen);
-	slot = *find_slot(seen, key);
-	if (!slot_is_ring(seen, slot))
+	if (!find_ring(seen, table_key(seen, id, strlen(id)), &last))
 		return NULL;
-	at = last = slot_index(seen, slot);
+	at = last;
 	/* Each step may read the file: what is not found among so many is
 	 * fetched again. */
 	for (int i = 0; i < CLAIMS_MAX; i++) {
