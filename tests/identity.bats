@@ -1,0 +1,310 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Who is who: unique-ids that lie, servers that renumber, forged replies.
+
+load lib
+
+# again [popd option ...]: another server in its place, with the same state.
+again() {
+	stop_server
+	serve --port "$PORT" "$@"
+}
+
+# A message whose header says $2 and whose size is that of all others.
+same_size() {
+	message "$1" "$2" "$(printf '%.*s' $((200 - ${#2})) "$(printf 'x%.0s' {1..200})")"
+}
+
+runs() {
+	run_poplar "$@"
+	expect_exit 0
+}
+
+@test "a unique-id used again after a deletion is a new message" {
+	same_size m1 one
+	serve
+	rc "keep off"
+	runs
+	[ -z "$(ls "$BOX")" ]
+	same_size m1 two
+	runs
+	[ "$(delivered)" -eq 2 ]
+	grep -qr 'Subject: two' "$HOME/Maildir/new"
+	[ -z "$(ls "$BOX")" ]
+}
+
+@test "another message of the same size under a known unique-id is not deleted unread" {
+	same_size m1 one
+	serve
+	rc
+	runs
+	same_size m1 two
+	rc "keep off"
+	runs
+	[ "$(delivered)" -eq 2 ]
+	grep -qr 'Subject: two' "$HOME/Maildir/new"
+}
+
+@test "what is to be deleted is looked at, and goes when it is the same" {
+	messages 3
+	serve
+	rc
+	runs
+	rc "keep off"
+	runs
+	[ -z "$(ls "$BOX")" ]
+	[ "$(delivered)" -eq 3 ]
+	[ "$(grep -c 'C: TOP' "$LOG")" -eq 3 ]
+	[ "$(grep -c 'C: RETR' "$LOG")" -eq 3 ]
+}
+
+@test "a number with two unique-ids is not deleted on the word of one" {
+	same_size m1 one
+	serve
+	rc
+	runs
+	same_size m1 two
+	again --resp 'UIDL=+OK\r\n1 m1\r\n1 n1\r\n.'
+	rc "keep off"
+	run_poplar
+	expect_exit 76
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "a message that forges its end and a reply: nothing wrong is published" {
+	local i
+	printf 'Subject: bad\r\n\r\n.\r\n+OK fake\r\nSubject: forged\r\n\r\nx\r\n' >"$BOX/m1"
+	for i in 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	serve --no-stuff
+	rc "keep off"
+	for i in 1 2; do
+		run_poplar
+		expect_exit 76
+		[ "$(delivered)" -eq 0 ]
+	done
+	[ "$(ls "$BOX" | wc -l)" -eq 5 ]
+	rm "$BOX/m1"
+	runs
+	[ "$(delivered)" -eq 4 ]
+	run grep -rl forged "$HOME/Maildir/new"
+	assert_output ''
+}
+
+@test "the same without pipelining" {
+	local i
+	printf 'Subject: bad\r\n\r\n.\r\n+OK fake\r\nSubject: forged\r\n\r\nx\r\n' >"$BOX/m1"
+	for i in 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	serve --no-stuff --no-pipelining
+	rc "keep off"
+	run_poplar
+	expect_exit 76
+	[ "$(delivered)" -eq 0 ]
+	[ "$(ls "$BOX" | wc -l)" -eq 5 ]
+}
+
+@test "sizes that are all too large are a habit of the server, no forgery" {
+	messages 5
+	serve --size-off 100
+	rc "keep off"
+	mkdir "$BATS_TEST_TMPDIR/all"
+	cp "$BOX"/* "$BATS_TEST_TMPDIR/all"
+	runs
+	[ -z "$(ls "$BOX")" ]
+	BOX=$BATS_TEST_TMPDIR/all
+	assert_maildir_equals_box
+}
+
+@test "inexact sizes and one reply without sense: nothing comes twice" {
+	messages 6
+	serve --size-off 3 --resp 'RETR 5=garbage'
+	rc
+	run_poplar
+	expect_exit 76
+	run_poplar
+	expect_exit 76
+	[ "$(find "$HOME/Maildir/new" -type f -exec sha256sum {} + | cut -d' ' -f1 |
+	    sort | uniq -d | wc -l)" -eq 0 ]
+}
+
+@test "the whole message before one that breaks the line is kept" {
+	messages 4
+	serve --at 'RETR 3' --cut-after 0
+	rc
+	run_poplar
+	expect_exit 75
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "a known message with another size and the same header stays known" {
+	message m1 one
+	serve
+	rc
+	runs
+	# As Mailutils does: a Status line, and another size each time.
+	sed -i 's/^Subject/Status: RO\r\nSubject/' "$BOX/m1"
+	runs
+	sed -i 's/^Status: RO/Status: ROX/' "$BOX/m1"
+	runs
+	runs
+	[ "$(delivered)" -eq 1 ]
+	[ "$(grep -c 'C: RETR' "$LOG")" -eq 1 ]
+}
+
+@test "a known unique-id with another message is fetched once, not each run" {
+	message m1 one
+	serve
+	rc
+	runs
+	message m1 "two, and longer"
+	runs
+	runs
+	runs
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "the same without TOP" {
+	message m1 one
+	serve --no-top
+	rc
+	runs
+	message m1 "two, and longer"
+	run_poplar
+	run_poplar
+	run_poplar
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "of two messages with one unique-id, the first leaves: none comes again" {
+	message m1 one
+	message m2 "two, and longer"
+	printf 'm1 same\nm2 same\n' >"$BOX/.uids"
+	serve
+	rc
+	runs
+	[ "$(delivered)" -eq 2 ]
+	rm "$BOX/m1"
+	runs
+	runs
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "a lost state under keep off, without TOP: nothing comes again" {
+	messages 3
+	serve --no-top
+	rc
+	runs
+	rm -rf "$HOME/.local"
+	rc "keep off"
+	run_poplar
+	run_poplar
+	[ "$(delivered)" -eq 3 ]
+}
+
+@test "a lost state without UIDL is rebuilt from the Maildir, too" {
+	messages 3
+	serve --no-uidl
+	rc
+	runs
+	rm -rf "$HOME/.local"
+	runs
+	[ "$(delivered)" -eq 3 ]
+}
+
+@test "without UIDL a new message with the header of a deleted one is fetched" {
+	printf 'Subject: alarm\r\n\r\nfirst\r\n' >"$BOX/m1"
+	serve --no-uidl
+	rc "keep off"
+	runs
+	printf 'Subject: alarm\r\n\r\nthe second\r\n' >"$BOX/m2"
+	runs
+	[ "$(delivered)" -eq 2 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
+@test "UIDL refused for the moment does not make everything new" {
+	messages 3
+	serve
+	rc
+	runs
+	again --resp 'UIDL=-ERR [SYS/TEMP] later'
+	run_poplar
+	expect_exit 75
+	again --no-top --uidl-err
+	run_poplar
+	expect_exit 75
+	[ "$(delivered)" -eq 3 ]
+}
+
+@test "a listing that is empty where STAT counts messages is 76" {
+	messages 3
+	serve
+	rc
+	runs
+	again --resp 'UIDL=+OK\r\n.' --resp 'LIST=+OK\r\n.'
+	run_poplar
+	expect_exit 76
+	again
+	runs
+	[ "$(delivered)" -eq 3 ]
+}
+
+@test "a message cut while it is found too large: 75, and no nonsense said" {
+	message m1 one "$(head -c 100000 /dev/zero | tr '\0' x)"
+	serve --resp 'LIST=+OK\r\n1 10\r\n.' --at 'RETR 1' --cut-after 50000
+	rc "skipsize 1k"
+	run_poplar
+	expect_exit 75
+	[[ $stderr == *"message 1: "?* ]]
+	[ "$(delivered)" -eq 0 ]
+}
+
+@test "all unique-ids are new: recognised by their headers, and said so" {
+	messages 4
+	serve
+	rc
+	runs
+	again --uid-prefix moved-
+	runs
+	[[ $stderr == *"new unique-ids; 4 were recognised"* ]]
+	runs
+	[ -z "$stderr" ]
+	[ "$(delivered)" -eq 4 ]
+}
+
+@test "two of two unique-ids are new: recognised as well" {
+	messages 2
+	serve
+	rc
+	runs
+	again --uid-prefix moved-
+	runs
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "a header that does not end is no reason to give up the account" {
+	messages 2
+	printf 'Subject: long\r\nX-Long: %s\r\n\r\nbody\r\n' \
+	    "$(head -c 1100000 /dev/zero | tr '\0' y)" >"$BOX/m3"
+	serve --no-uidl
+	rc
+	run_poplar
+	[ "$(delivered)" -eq 3 ]
+}
+
+@test "an empty listing for one day makes nothing new" {
+	messages 3
+	serve
+	rc
+	runs
+	mkdir "$BATS_TEST_TMPDIR/away"
+	mv "$BOX"/* "$BATS_TEST_TMPDIR/away"
+	runs
+	mv "$BATS_TEST_TMPDIR/away"/* "$BOX"
+	runs
+	[ "$(delivered)" -eq 3 ]
+	[ "$(grep -c 'C: RETR' "$LOG")" -eq 3 ]
+}
