@@ -246,7 +246,8 @@ test_left_reader(void)
 	struct err err;
 	struct deliver *deliver = open_mda(
 	    "if test -e go; then cat >second; touch done; else touch go; "
-	    "(until test -e done; do cat; done) <&0 >first & fi",
+	    "(n=0; until test -e done || test $n -gt 3000; do "
+	    "cat; n=$((n + 1)); done) <&0 >first & fi",
 	    20000, &err);
 
 	stage_text(deliver, "one\n", place, &err);
