@@ -566,7 +566,9 @@ not_yet() {
 	run_poplar
 	expect_exit 78
 	complains "$HOME/.poplarrc:10: ${1%% *}: " "not supported yet"
-	[[ $stderr != *"${1#* }"* ]]
+	# A short argument may stand in the path of the rc file.
+	local argument=${1#* }
+	[ "${#argument}" -lt 5 ] || [[ $stderr != *"$argument"* ]]
 }
 
 @test "keywords of later versions are refused: not supported yet" {

@@ -14,6 +14,8 @@ setup() {
 	    skip "dovecot has another layout here"
 	find /usr/lib/dovecot /usr/libexec/dovecot -name pop3 2>/dev/null |
 	    grep -q . || skip "dovecot-pop3d is not installed"
+	[[ $("$DOVECOT" --version) == 2.[0-3].* ]] ||
+	    skip "the configuration here is for Dovecot before 2.4"
 	if [ "$(id -u)" -eq 0 ]; then
 		# Dovecot opens no mailbox as root, and its users must get at
 		# what is theirs.

@@ -30,7 +30,8 @@ read_with_mutt() {
 	mkfifo "$HOME/keyboard"
 	exec 7<>"$HOME/keyboard"
 	TERM=vt100 LC_ALL=C.UTF-8 timeout 30 script -qec \
-	    "mutt -n -F '$HOME/muttrc' -R -f '$1'" /dev/null <&7 >/dev/null
+	    "stty rows 24 columns 80
+	    mutt -n -F '$HOME/muttrc' -R -f '$1'" /dev/null <&7 >/dev/null
 	exec 7>&-
 }
 

@@ -69,6 +69,9 @@ no_include() {
 
 @test "the source is formatted as .clang-format says" {
 	command -v clang-format >/dev/null || skip "clang-format is not installed"
+	# Each version has its own idea of some details.
+	[[ $(clang-format --version) == *'version 14.'* ]] ||
+	    skip "only clang-format 14 knows"
 	run clang-format --dry-run --Werror "$src"/*.c "$src"/*/*.[ch] \
 	    "$BATS_TEST_DIRNAME"/unit/*.[ch] "$BATS_TEST_DIRNAME"/popd/*.[ch] \
 	    "$BATS_TEST_DIRNAME"/fuzz/*.c
