@@ -142,7 +142,8 @@ print_help(void)
 static void
 print_version(void)
 {
-	printf("poplar %s\n%s\n", PACKAGE_VERSION, digest_library_version());
+	printf("poplar %s\n%s, libbsd %s, xxHash %s\n", PACKAGE_VERSION,
+	    digest_library_version(), BSD_VERSION, XXHASH_VERSION);
 }
 
 static int

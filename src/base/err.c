@@ -3,30 +3,24 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
-static const struct class_row {
-	const char *word;
-	int exit_code;
-} classes[] = {
-    [ERR_NONE] = {"ok", EX_OK},
-    [ERR_USAGE] = {"usage", EX_USAGE},
-    [ERR_NOHOST] = {"nohost", EX_NOHOST},
-    [ERR_UNAVAILABLE] = {"unavailable", EX_UNAVAILABLE},
-    [ERR_SOFTWARE] = {"software", EX_SOFTWARE},
-    [ERR_OS] = {"os", EX_OSERR},
-    [ERR_CANTCREAT] = {"cantcreat", EX_CANTCREAT},
-    [ERR_IO] = {"io", EX_IOERR},
-    [ERR_TEMPFAIL] = {"tempfail", EX_TEMPFAIL},
-    [ERR_PROTOCOL] = {"protocol", EX_PROTOCOL},
-    [ERR_NOPERM] = {"noperm", EX_NOPERM},
-    [ERR_CONFIG] = {"config", EX_CONFIG},
+static const int exit_codes[] = {
+    [ERR_NONE] = EX_OK,
+    [ERR_USAGE] = EX_USAGE,
+    [ERR_NOHOST] = EX_NOHOST,
+    [ERR_UNAVAILABLE] = EX_UNAVAILABLE,
+    [ERR_SOFTWARE] = EX_SOFTWARE,
+    [ERR_OS] = EX_OSERR,
+    [ERR_CANTCREAT] = EX_CANTCREAT,
+    [ERR_IO] = EX_IOERR,
+    [ERR_TEMPFAIL] = EX_TEMPFAIL,
+    [ERR_PROTOCOL] = EX_PROTOCOL,
+    [ERR_NOPERM] = EX_NOPERM,
+    [ERR_CONFIG] = EX_CONFIG,
 };
-
-#define N_CLASSES (sizeof(classes) / sizeof(classes[0]))
 
 __attribute__((format(printf, 3, 0))) static void
 fill(struct err *err, enum err_class class, const char *fmt, va_list ap)
@@ -113,19 +107,5 @@ err_hint(struct err *err, const char *fmt, ...)
 
 int err_exit_code(enum err_class class)
 {
-	return classes[class].exit_code;
-}
-
-enum err_class
-err_class_of_exit_code(int code)
-{
-	for (size_t i = 0; i < N_CLASSES; i++)
-		if (classes[i].exit_code == code)
-			return (enum err_class)i;
-	return ERR_SOFTWARE;
-}
-
-const char *err_class_word(enum err_class class)
-{
-	return classes[class].word;
+	return exit_codes[class];
 }

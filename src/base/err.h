@@ -57,10 +57,4 @@ int err_hint(struct err *err, const char *fmt, ...)
 /* The exit code of sysexits(3) for a class; 0 for ERR_NONE. */
 int err_exit_code(enum err_class class);
 
-/* The class with this exit code; ERR_SOFTWARE for one that is not ours. */
-enum err_class err_class_of_exit_code(int code);
-
-/* A stable word for a class, for machine output: "tempfail". */
-const char *err_class_word(enum err_class class);
-
 #endif

@@ -57,8 +57,10 @@ hint_at_tls_default(const struct account *account, struct err *err)
 {
 	char other[ERR_HINT_MAX];
 
+	/* A certificate that is refused is no reason to do without. */
 	if (account->tls_was_said || account->tls == CONF_OFF ||
-	    err->class == ERR_NOHOST)
+	    err->class == ERR_NOHOST ||
+	    strstr(err->text, "certificate") != NULL)
 		return;
 	strlcpy(other, err->hint, sizeof(other));
 	err_hint(err,

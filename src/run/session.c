@@ -84,8 +84,13 @@ greet(struct session *session, struct err *err)
 	size_t n;
 
 	if (client_queue(session->client, CMD_GREETING, NULL, err) == -1 ||
-	    client_reply(session->client, &reply, err) == -1)
+	    client_reply(session->client, &reply, err) == -1) {
+		if (session->account->tls == CONF_OFF)
+			err_hint(err,
+			    "perhaps the server waits for TLS on this port: "
+			    "tls on");
 		return err_prefix(err, "greeting");
+	}
 	if (!reply.ok) {
 		client_refused(
 		    &reply, session_class_of_no(reply.code, ERR_TEMPFAIL), err);

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/wait.h"
 #include "run/worker.h"
+#include "wire/tls.h"
 
 #define STOP_TIME 5000 /* milliseconds that workers get to end */
 
@@ -304,6 +305,24 @@ raise_descriptor_limit(void)
 	}
 }
 
+/* Parsed once for all workers, if more than one may need it. */
+static void
+preload_trust(const struct super *super)
+{
+	size_t wanting = 0;
+
+	for (size_t i = 0; i < super->n; i++) {
+		const struct account *account = super->jobs[i].account;
+
+		wanting += account->tls == CONF_ON &&
+		    account->tls_certcheck == CONF_ON &&
+		    account->tls_trust_file == NULL &&
+		    account->tls_fingerprint.n == 0;
+	}
+	if (wanting > 1)
+		tls_preload_system_trust();
+}
+
 static int
 merge_exit_codes(const struct super *super)
 {
@@ -333,6 +352,7 @@ super_run(const struct super_params *params)
 	if (params->jobs > 64)
 		raise_descriptor_limit();
 	warn_of_shared_states(&super);
+	preload_trust(&super);
 	for (start_jobs(&super); super.running > 0; start_jobs(&super))
 		attend(&super);
 	code = merge_exit_codes(&super);

@@ -96,12 +96,6 @@ conn_tls(const struct conn *conn)
 	return conn->tls;
 }
 
-uint64_t
-conn_received(const struct conn *conn)
-{
-	return conn->received;
-}
-
 /*
  * Deadlines
  */

@@ -69,7 +69,4 @@ bool conn_has_input(struct conn *conn);
 /* Shorten all waits: the session must be over so many milliseconds from now. */
 void conn_limit(struct conn *conn, int64_t milliseconds);
 
-/* Octets received in all. */
-uint64_t conn_received(const struct conn *conn);
-
 #endif
