@@ -9,9 +9,11 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 
-/* Destination, its parent's file for an mbox, state, temporary files, and
- * /proc, where the owner of a lock or a file in tmp/ is looked for. */
-#define DIRECTORIES 4
+/* Destination (of an mbox the directory), state (where it lies, and where a
+ * link to it or to mpop's list does), temporary files, and /proc, where the
+ * owner of a lock or a file in tmp/ is looked for. */
+#define DIRECTORIES 5
+#define OWNED 3
 
 /* The directory in which a file really lies, whatever links lead there. */
 static char *
@@ -29,7 +31,7 @@ confine(const struct fetch *fetch, enum sandbox_level level)
 {
 	const struct account *account = fetch->account;
 	const char *tmp = getenv("TMPDIR");
-	char *owned[2];
+	char *owned[OWNED];
 	const char *directories[DIRECTORIES];
 	bool entered;
 
@@ -39,16 +41,17 @@ confine(const struct fetch *fetch, enum sandbox_level level)
 	    ? mem_dup(account->delivery.target)
 	    : directory_of(account->delivery.target);
 	owned[1] = directory_of(account->uidls_file);
-	directories[0] = owned[0];
-	directories[1] = owned[1];
-	directories[2] = tmp != NULL && tmp[0] != '\0' ? tmp : "/var/tmp";
-	directories[3] = "/proc";
+	owned[2] = file_parent(account->uidls_file);
+	for (size_t i = 0; i < OWNED; i++)
+		directories[i] = owned[i];
+	directories[3] = tmp != NULL && tmp[0] != '\0' ? tmp : "/var/tmp";
+	directories[4] = "/proc";
 	entered = sandbox_enter(level, directories, DIRECTORIES);
 	if (!entered && level == SANDBOX_WRITES)
 		log_say(LOG_AT_VERBOSE,
 		    "this system offers no way to confine the worker");
-	free(owned[0]);
-	free(owned[1]);
+	for (size_t i = 0; i < OWNED; i++)
+		free(owned[i]);
 }
 
 void
