@@ -267,6 +267,18 @@ make_root(const char *path, struct err *err)
 	return 0;
 }
 
+/* What is to be made there may appear at any time: another worker's doing. */
+static bool
+is_own_entry(const char *name)
+{
+	static const char *const own[] = {".", "..", "tmp", "new", "cur"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (strcmp(name, own[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Nothing may be in it but what is to be made there. */
 static int
 check_empty(const struct folders *folders, struct err *err)
@@ -284,8 +296,7 @@ check_empty(const struct folders *folders, struct err *err)
 		return -1;
 	}
 	while (empty && (entry = readdir(dir)) != NULL)
-		empty = strcmp(entry->d_name, ".") == 0 ||
-		    strcmp(entry->d_name, "..") == 0;
+		empty = is_own_entry(entry->d_name);
 	closedir(dir);
 	if (empty)
 		return 0;
