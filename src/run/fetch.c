@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "run/confine.h"
+#include "run/login.h"
 #include "run/secret.h"
 
 /* Milliseconds that no command will live to see. */
@@ -80,12 +81,11 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 		hint_at_tls_default(fetch->account, err);
 		return -1;
 	}
-	if (session_queue_login(session, secret, err) == -1)
+	if (login_queue(session, secret, err) == -1)
 		return -1;
-	if (session_may_queue_ahead(session) &&
-	    listing_queue(session, err) == -1)
+	if (login_may_queue_ahead(session) && listing_queue(session, err) == -1)
 		return -1;
-	if (session_login(session, err) == -1)
+	if (login_finish(session, err) == -1)
 		return -1;
 	if (client_queued(session->client) == 0 &&
 	    listing_queue(session, err) == -1)

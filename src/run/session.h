@@ -36,21 +36,12 @@ enum err_class session_class_of_no(enum resp_code code, enum err_class usual);
 int session_open(struct session *session, const struct account *account,
     int family, struct err *err);
 
-/*
- * Queue the login with the method that the account names or that is safe
- * here; ERR_NOPERM or ERR_UNAVAILABLE, before anything is sent, if there is
- * none.  What the caller queues behind it travels in the same flight.
- */
-int session_queue_login(
-    struct session *session, const char *secret, struct err *err);
+/* Ask CAPA, unless the server is known to drop the line for it; what was
+ * known before is forgotten. */
+int session_ask_capabilities(struct session *session, struct err *err);
 
-/* May commands be queued behind the login, or is the server to be asked for
- * its capabilities again in between? */
-bool session_may_queue_ahead(const struct session *session);
-
-/* Read the replies to session_queue_login, and ask CAPA once more where that
- * may tell something new.  ERR_NOPERM: login refused. */
-int session_login(struct session *session, struct err *err);
+/* Decide about pipelining, by what the account and the server say. */
+void session_choose_window(struct session *session);
 
 /*
  * QUIT.  Returns true when the server confirmed it; false with err as a
