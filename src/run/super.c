@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/wait.h"
 #include "run/worker.h"
-#include "wire/tls.h"
+#include "wire/trust.h"
 
 #define STOP_TIME 5000 /* milliseconds that workers get to end */
 
@@ -320,7 +320,7 @@ preload_trust(const struct super *super)
 		    account->tls_fingerprint.n == 0;
 	}
 	if (wanting > 1)
-		tls_preload_system_trust();
+		trust_preload_system();
 }
 
 static int

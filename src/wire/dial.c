@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/wait.h"
-#include "wire/tls.h"
+#include "wire/name.h"
 
 #define STAGGER 250 /* ms; RFC 8305, section 5 */
 #define TARGETS_MAX 32
@@ -425,7 +425,7 @@ dial(const struct dial_params *params, struct err *err)
 	char *host;
 	int fd = -1;
 
-	host = tls_idn_to_ascii(params->host, err);
+	host = name_to_ascii(params->host, err);
 	if (host == NULL)
 		return -1;
 	if (params->timeout > 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS over a connected socket; the only file that knows GnuTLS sessions. */
+/* TLS over a connected socket; see trust.h for whom it trusts. */
 #ifndef WIRE_TLS_H
 #define WIRE_TLS_H
 
@@ -31,17 +31,6 @@ struct tls;
  */
 struct tls *tls_open(
     int fd, const struct tls_params *params, int64_t until, struct err *err);
-
-/*
- * The form of a host name that the DNS knows: a name in UTF-8 becomes A-labels
- * (RFC 5890), any other a plain copy.  NULL with ERR_CONFIG if it is no name.
- * The caller frees it.
- */
-char *tls_idn_to_ascii(const char *host, struct err *err);
-
-/* Read the system's trust store now, so that workers forked later share it;
- * failure shows when it is needed. */
-void tls_preload_system_trust(void);
 
 #define TLS_WANT_READ -2
 #define TLS_WANT_WRITE -3

@@ -6,7 +6,9 @@
 #include "base/wait.h"
 #include "peer.h"
 #include "tap.h"
+#include "wire/name.h"
 #include "wire/tls.h"
+#include "wire/trust.h"
 
 #define PATIENCE 10000 /* ms; no test should need it */
 #define HOST "mail.example.org"
@@ -260,14 +262,14 @@ static void
 test_idn(void)
 {
 	struct err err;
-	char *name = tls_idn_to_ascii("mail.Example.org", &err);
+	char *name = name_to_ascii("mail.Example.org", &err);
 
 	tap_is(name, "mail.Example.org", "an ASCII name is left alone");
 	free(name);
-	name = tls_idn_to_ascii("m\xc3\xbcller.example", &err);
+	name = name_to_ascii("m\xc3\xbcller.example", &err);
 	tap_is(name, "xn--mller-kva.example", "an IDN is mapped");
 	free(name);
-	name = tls_idn_to_ascii("\xff.example", &err);
+	name = name_to_ascii("\xff.example", &err);
 	tap_ok(name == NULL && err.class == ERR_CONFIG,
 	    "bytes that are no name: %s", err.text);
 	free(name);
@@ -428,8 +430,8 @@ test_system_trust(void)
 			    says(&m, "has no certificates to trust")),
 		    "the system does not trust our authority (%d)", i);
 		part(&m);
-		tls_preload_system_trust();
-		tls_preload_system_trust();
+		trust_preload_system();
+		trust_preload_system();
 	}
 }
 
