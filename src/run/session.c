@@ -6,57 +6,11 @@
 
 #include "base/log.h"
 #include "base/wait.h"
-#include "wire/dial.h"
+#include "run/way.h"
 
 #define QUIT_TIMEOUT 10000 /* milliseconds; a warning, not worth a wait */
 #define PIPELINE_COMMANDS 1000
 #define PIPELINE_OCTETS (2 * 1024 * 1024)
-
-static int
-dial_account(struct session *session, struct err *err)
-{
-	const struct account *account = session->account;
-	struct dial_params params = {
-	    .host = account->host,
-	    .service = account->port,
-	    .family = session->family,
-	    .timeout = (int64_t)account->connect_timeout * 1000,
-	};
-	int fd = dial(&params, err);
-
-	if (fd == -1)
-		return err_prefix(err, "connect");
-	session->conn =
-	    conn_open(fd, (int64_t)account->timeout * 1000, session->end);
-	session->client = client_open(session->conn);
-	return 0;
-}
-
-static int
-start_tls(struct session *session, struct err *err)
-{
-	const struct account *account = session->account;
-	struct tls_params params = {
-	    .host = account->tls_host_override != NULL
-		? account->tls_host_override
-		: account->host,
-	    .trust_file = account->tls_trust_file,
-	    .fingerprints = (const char *const *)account->tls_fingerprint.items,
-	    .n_fingerprints = account->tls_fingerprint.n,
-	    .certcheck = account->tls_certcheck == CONF_ON,
-	    .priorities = account->tls_priorities,
-	};
-	char text[128];
-
-	if (!params.certcheck)
-		log_say(LOG_AT_WARNING,
-		    "tls_certcheck is off: anybody could be this server");
-	if (conn_start_tls(session->conn, &params, err) == -1)
-		return err_prefix(err, "tls");
-	log_say(LOG_AT_VERBOSE, "tls: %s",
-	    tls_describe(conn_tls(session->conn), text, sizeof(text)));
-	return 0;
-}
 
 enum err_class
 session_class_of_no(enum resp_code code, enum err_class usual)
@@ -133,7 +87,7 @@ stls(struct session *session, struct err *err)
 	}
 	/* What was learnt before TLS may come from anybody (RFC 2595). */
 	parse_capabilities_init(&session->capa);
-	return start_tls(session, err);
+	return way_start_tls(session, err);
 }
 
 void
@@ -155,10 +109,10 @@ open_and_greet(struct session *session, struct err *err)
 
 	parse_capabilities_init(&session->capa);
 	session->timestamp[0] = '\0';
-	if (dial_account(session, err) == -1)
+	if (way_connect(session, err) == -1)
 		return -1;
 	if (account->tls == CONF_ON && account->tls_starttls != CONF_ON &&
-	    start_tls(session, err) == -1)
+	    way_start_tls(session, err) == -1)
 		return -1;
 	return greet(session, err);
 }
