@@ -21,7 +21,8 @@ done
 poplar_setup() {
 	export HOME=$BATS_TEST_TMPDIR/home TMPDIR=$BATS_TEST_TMPDIR/tmp
 	export LC_ALL=C TZ=UTC
-	unset XDG_CONFIG_HOME XDG_STATE_HOME MAIL
+	unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_RUNTIME_DIR MAIL
+	unset CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS DISPLAY
 	mkdir -p "$HOME" "$TMPDIR" "$BATS_TEST_TMPDIR/box"
 	BOX=$BATS_TEST_TMPDIR/box
 	LOG=$BATS_TEST_TMPDIR/conversation
@@ -144,6 +145,12 @@ rc() {
 		done
 	} >"$HOME/.poplarrc"
 	chmod 600 "$HOME/.poplarrc"
+}
+
+# The same without the password, unless a line gives another one.
+rc_without_password() {
+	rc "$@"
+	sed -i '/^password sesame$/d' "$HOME/.poplarrc"
 }
 
 # Bounded, with nothing to ask on.

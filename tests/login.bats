@@ -360,7 +360,7 @@ evaluates() {
 @test "passwordeval: no output is an error" {
 	serve
 	evaluates true
-	[[ $stderr == *"printed nothing"* ]]
+	[[ $stderr == *"is empty"* ]]
 	evaluates "echo; echo sesame"
 }
 

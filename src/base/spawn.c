@@ -243,6 +243,8 @@ spawn_run(
 	int ended, status = 0;
 
 	*result = (struct spawn_result){0};
+	/* Perhaps a password: a buffer that grows leaves copies behind. */
+	buf_room(&result->out, max);
 	if (start_with_pipes(spawn, &child, err) == -1)
 		return -1;
 	ended = wait_for_end(

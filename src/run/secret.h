@@ -7,11 +7,14 @@
 #include "conf/conf.h"
 
 /*
- * From the rc file, a command, or a prompt that the parent shows (parent is
- * the descriptor for events).  Each source has 60 seconds.  The secret is
- * masked in everything that is logged from now on.  The caller frees it with
- * mem_free_secret.  NULL: ERR_NOPERM if there is none, ERR_CONFIG for a
- * command that fails.
+ * From what the account names: password or passwordeval.  If it names
+ * nothing: the first that has one of $CREDENTIALS_DIRECTORY/poplar.ACCOUNT,
+ * ~/.netrc, the key ring, and a prompt that the parent shows (parent is the
+ * descriptor for events).  Each source has 60 seconds, people have more.  The
+ * secret is masked in everything that is logged from now on, and the account
+ * holds it no longer: it is for one call in a worker.  The caller frees it
+ * with mem_free_secret.  NULL: ERR_NOPERM if there is none, ERR_CONFIG for a
+ * source that is there and fails.
  */
 char *secret_get(const struct account *account, int parent, struct err *err);
 

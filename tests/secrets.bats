@@ -1,0 +1,302 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Where passwords come from, in which order, and that they stay there.
+
+load lib
+
+setup() {
+	poplar_setup
+	message m1 one
+	mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/credentials"
+	PATH=$BATS_TEST_TMPDIR/bin:$PATH
+	export CREDENTIALS_DIRECTORY=$BATS_TEST_TMPDIR/credentials
+	# No key ring but the one of a test.
+	printf '#!/bin/sh\nexit 1\n' >"$BATS_TEST_TMPDIR/bin/secret-tool"
+	chmod 755 "$BATS_TEST_TMPDIR/bin/secret-tool"
+}
+
+# Bounded, and without a terminal to ask on.
+run_alone() {
+	command -v setsid >/dev/null || skip "setsid is not installed"
+	run --separate-stderr setsid -w timeout -k 5 60 "$POPLAR" "$@" \
+	    </dev/null
+}
+
+credential() {
+	cat >"$CREDENTIALS_DIRECTORY/$1"
+}
+
+netrc() {
+	cat >"$HOME/.netrc"
+	chmod "${1:-600}" "$HOME/.netrc"
+}
+
+# A stand-in for secret-tool, which needs a desktop: it answers as that does
+# and knows one password, stored as mpop's manual says.
+key_ring() {
+	cat >"$BATS_TEST_TMPDIR/bin/secret-tool" <<-X
+		#!/bin/sh
+		[ "\$*" = "lookup host 127.0.0.1 service pop3 user \${1:+alice}" ] ||
+		    exit 1
+		printf '%s' '$1'
+	X
+}
+
+logged_in_with() {
+	expect_exit 0
+	grep -qxF "1 C: PASS $1" "$LOG" || {
+		cat "$LOG" >&2
+		return 1
+	}
+	: >"$LOG"
+	[[ $stderr != *"$1"* ]]
+}
+
+# refused CODE WORD ...: nobody was called, and the error has these words.
+refused() {
+	expect_exit "$1"
+	shift
+	says "login: " "$@"
+	run grep connect "$LOG"
+	assert_failure
+}
+
+@test "a credential of systemd, by the name of the account" {
+	serve
+	rc_without_password
+	echo sesame | credential poplar.test
+	run_alone -d
+	logged_in_with sesame
+	[[ $stderr == *'the password is from $CREDENTIALS_DIRECTORY'* ]]
+}
+
+@test "a credential is raw: one final newline goes, nothing else" {
+	serve
+	rc_without_password
+	printf 'no newline' | credential poplar.test
+	run_alone
+	logged_in_with 'no newline'
+	stop_server
+	serve
+	rc_without_password
+	printf ' "a%%s$HOME\\ü#d \n' | credential poplar.test
+	run_alone -d
+	logged_in_with ' "a%s$HOME\\\xc3\xbc#d '
+	[[ $stderr != *'$HOME'* ]]
+}
+
+@test "half of a credential is never sent" {
+	serve
+	rc_without_password
+	printf 'ses\0ame' | credential poplar.test
+	run_alone
+	refused 78 "poplar.test holds a NUL"
+	printf '\n' | credential poplar.test
+	run_alone
+	refused 78 "poplar.test is empty"
+	head -c 70000 /dev/zero | tr '\0' s | credential poplar.test
+	run_alone
+	refused 78 "File too large"
+}
+
+@test "a credential of two lines never goes into a command line" {
+	serve
+	rc_without_password
+	printf 'sesame\nDELE 1\n' | credential poplar.test
+	run_alone
+	expect_exit 78
+	run grep -E 'C: (PASS|DELE)' "$LOG"
+	assert_failure
+}
+
+@test "the account's name is never a path to a credential" {
+	serve
+	mkdir "$CREDENTIALS_DIRECTORY/poplar.a"
+	echo stolen | credential x
+	echo stolen | credential poplar..x
+	for name in a/../x .x; do
+		rc_without_password
+		sed -i "s|^account .*|account $name|" "$HOME/.poplarrc"
+		run_alone
+		expect_exit 77
+	done
+	CREDENTIALS_DIRECTORY=credentials
+	cd "$BATS_TEST_TMPDIR"
+	rc_without_password
+	echo stolen >credentials/poplar.test
+	run_alone
+	expect_exit 77
+}
+
+@test "~/.netrc: host and user" {
+	serve
+	rc_without_password
+	netrc <<-'X'
+		machine other.example.org login alice password no
+		machine 127.0.0.1 login bob password no
+		machine 127.0.0.1 login alice password "se \"s%a$m\\e"
+	X
+	run_alone -d
+	logged_in_with 'se "s%a$m\\e'
+	[[ $stderr == *'the password is from ~/.netrc'* ]]
+}
+
+@test "~/.netrc: one that others can read is refused" {
+	serve
+	rc_without_password
+	netrc 644 <<<"machine 127.0.0.1 login alice password sesame"
+	run_alone
+	refused 78 "others can read or change $HOME/.netrc" \
+	    "hint: chmod 600 $HOME/.netrc"
+	chmod 620 "$HOME/.netrc"
+	run_alone
+	refused 78 "others can read or change"
+}
+
+@test "~/.netrc of somebody else is refused" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can give a file away"
+	serve
+	rc_without_password
+	netrc <<<"machine 127.0.0.1 login alice password sesame"
+	chown nobody "$HOME/.netrc"
+	run_alone
+	refused 78 "$HOME/.netrc, with a password, is not yours"
+}
+
+@test "~/.netrc without this account may be as it likes" {
+	serve
+	rc_without_password
+	netrc 644 <<<"machine 127.0.0.1 login bob password no"
+	key_ring sesame
+	run_alone
+	logged_in_with sesame
+	rm "$HOME/.netrc"
+	mkdir "$HOME/.netrc"
+	run_alone
+	expect_exit 78
+	says "login: cannot read $HOME/.netrc"
+}
+
+@test "the key ring, as mpop and msmtp use it" {
+	serve
+	rc_without_password
+	key_ring 's  e"same'
+	run_alone -d
+	logged_in_with 's  e"same'
+	[[ $stderr == *'the password is from the key ring'* ]]
+}
+
+@test "host and user are data for the key ring's shell" {
+	serve
+	rc_without_password 'user "; touch ~/pwned; echo "$(touch ~/pwned)'
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@" >~/args\nprintf sesame\n' \
+	    >"$BATS_TEST_TMPDIR/bin/secret-tool"
+	run_alone
+	expect_exit 0
+	assert_equal "$(tail -n 1 "$HOME/args")" \
+	    '"; touch ~/pwned; echo "$(touch ~/pwned)'
+	[ ! -e "$HOME/pwned" ]
+}
+
+@test "without a key ring, or a D-Bus, it is passed over in silence" {
+	serve
+	rc_without_password
+	printf '#!/bin/sh\necho "Cannot autolaunch D-Bus" >&2\nexit 1\n' \
+	    >"$BATS_TEST_TMPDIR/bin/secret-tool"
+	run_alone
+	refused 77 "no password is known"
+	[[ $stderr != *D-Bus* ]]
+	run_alone -v
+	[[ $stderr == *"the key ring has no password"*"autolaunch D-Bus"* ]]
+	# None at all: sh(1) says 127.
+	rm "$BATS_TEST_TMPDIR/bin/secret-tool"
+	for tool in setsid timeout; do
+		ln -s "$(command -v $tool)" "$BATS_TEST_TMPDIR/bin/$tool"
+	done
+	run --separate-stderr env PATH="$BATS_TEST_TMPDIR/bin" \
+	    setsid -w timeout -k 5 60 "$POPLAR" </dev/null
+	refused 77 "no password is known"
+	[[ $stderr != *secret-tool* ]]
+}
+
+@test "a real key ring, where the machine has one" {
+	local tool
+	rm "$BATS_TEST_TMPDIR/bin/secret-tool"
+	for tool in secret-tool gnome-keyring-daemon dbus-run-session; do
+		command -v "$tool" >/dev/null || skip "$tool is not installed"
+	done
+	serve
+	rc_without_password
+	mkdir -m 700 "$BATS_TEST_TMPDIR/run"
+	cat >"$BATS_TEST_TMPDIR/session" <<-'X'
+		echo unlock | gnome-keyring-daemon --unlock --components=secrets \
+		    >/dev/null || exit 99
+		printf sesame | secret-tool store --label=mpop \
+		    host 127.0.0.1 service pop3 user alice || exit 99
+		"$POPLAR" -v </dev/null
+	X
+	XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run POPLAR=$POPLAR \
+	    run --separate-stderr timeout -k 5 60 dbus-run-session -- \
+	    sh "$BATS_TEST_TMPDIR/session"
+	[ "$status" -ne 99 ] || skip "the key ring does not run here"
+	logged_in_with sesame
+	[[ $stderr == *'the password is from the key ring'* ]]
+}
+
+@test "the order: what the account says, credential, netrc, key ring" {
+	serve
+	key_ring from-key-ring
+	rc_without_password
+	run_alone
+	logged_in_with from-key-ring
+	stop_server
+	serve
+	rc_without_password
+	netrc <<<"machine 127.0.0.1 login alice password from-netrc"
+	run_alone
+	logged_in_with from-netrc
+	stop_server
+	serve
+	rc_without_password
+	echo from-credential | credential poplar.test
+	run_alone
+	logged_in_with from-credential
+	stop_server
+	serve
+	rc_without_password "passwordeval echo from-command"
+	run_alone
+	logged_in_with from-command
+	stop_server
+	serve
+	rc "passwordeval echo from-command"
+	run_alone
+	logged_in_with sesame
+}
+
+@test "nothing found: 77 for that account, and where one could be" {
+	serve
+	rc "account second : test" "account third" "host 127.0.0.1" \
+	    "port $PORT" "user bob" "tls off" "auth user"
+	run_alone test third
+	expect_exit 77
+	[[ $stderr == *"poplar: third: login: no password is known"* ]]
+	[[ $stderr == *'hint: '*'$CREDENTIALS_DIRECTORY/poplar.third'* ]]
+	[[ $stderr == *"~/.netrc"* ]]
+	[[ $stderr == *"key ring"* ]]
+	[[ $stderr != *"poplar: test"* ]]
+	assert_maildir_equals_box
+}
+
+@test "--pretend asks none of them" {
+	serve
+	rc_without_password "passwordeval touch ~/ran; echo sesame"
+	printf '#!/bin/sh\ntouch ~/ran\nprintf sesame\n' \
+	    >"$BATS_TEST_TMPDIR/bin/secret-tool"
+	run_alone --pretend
+	expect_exit 0
+	rc_without_password
+	run_alone --pretend
+	expect_exit 0
+	[ ! -e "$HOME/ran" ]
+	[[ $output != *sesame* ]]
+}
