@@ -202,10 +202,10 @@ take_option(struct arguments *args, int option)
 		args->verbose = true;
 		break;
 	case '4':
-		args->fetch.family = AF_INET;
+		args->fetch.session.family = AF_INET;
 		break;
 	case '6':
-		args->fetch.family = AF_INET6;
+		args->fetch.session.family = AF_INET6;
 		break;
 	case OPTION_DRY_RUN:
 		args->fetch.verb = FETCH_DRY_RUN;
@@ -312,6 +312,7 @@ fetch(const struct arguments *args, const struct conf *conf)
 	int code;
 
 	options.show_progress = look.progress;
+	options.session.in_hurry = isatty(STDERR_FILENO) != 0;
 	code = super_run(&params);
 	screen_close(screen);
 	return code;
@@ -364,7 +365,7 @@ main(int argc, char *argv[])
 {
 	struct arguments args = {
 	    .jobs = JOBS_DEFAULT,
-	    .fetch = {.family = AF_UNSPEC},
+	    .fetch = {.session = {.family = AF_UNSPEC}},
 	};
 	int code;
 

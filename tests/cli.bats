@@ -572,9 +572,6 @@ not_yet() {
 }
 
 @test "keywords of later versions are refused: not supported yet" {
-	not_yet "socket /run/pop3"
-	not_yet "tunnel ssh host pop3d"
-	not_yet "source_ip 127.0.0.2"
 	not_yet "proxy_host 127.0.0.3"
 	not_yet "passwordfd 7"
 	not_yet "tls_crl_file /crl.pem"
@@ -598,7 +595,7 @@ not_yet() {
 
 @test "on the command line they are a usage error" {
 	rc
-	run_poplar --tunnel=x
+	run_poplar --filter=x
 	expect_exit 64
-	complains --tunnel "not supported yet"
+	complains --filter "not supported yet"
 }

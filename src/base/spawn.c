@@ -77,7 +77,7 @@ free_environment(char **env)
 }
 
 static void
-make_attributes(posix_spawnattr_t *attr, bool own_group)
+make_attributes(posix_spawnattr_t *attr, const struct spawn *spawn)
 {
 	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
 	sigset_t set;
@@ -87,14 +87,21 @@ make_attributes(posix_spawnattr_t *attr, bool own_group)
 	posix_spawnattr_setsigdefault(attr, &set);
 	sigemptyset(&set);
 	posix_spawnattr_setsigmask(attr, &set);
-	if (own_group)
+#ifdef POSIX_SPAWN_SETSID
+	if (spawn->own_session)
+		flags |= POSIX_SPAWN_SETSID;
+#else
+	if (spawn->own_session)
+		flags |= POSIX_SPAWN_SETPGROUP;
+#endif
+	if (spawn->own_group)
 		flags |= POSIX_SPAWN_SETPGROUP;
 	posix_spawnattr_setflags(attr, flags);
 }
 
 /* All descriptors of ours are close-on-exec: only 0 to 2 pass. */
-static int
-start(const struct spawn *spawn, struct child *child, int out, int errors)
+int
+spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid)
 {
 	/* posix_spawn promises not to write to these. */
 	char shell[] = "sh", dash_c[] = "-c";
@@ -105,7 +112,7 @@ start(const struct spawn *spawn, struct child *child, int out, int errors)
 	posix_spawnattr_t attr;
 	int error;
 
-	make_attributes(&attr, spawn->own_group);
+	make_attributes(&attr, spawn);
 	posix_spawn_file_actions_init(&actions);
 	if (spawn->input == -1)
 		posix_spawn_file_actions_addopen(
@@ -115,7 +122,7 @@ start(const struct spawn *spawn, struct child *child, int out, int errors)
 		    &actions, spawn->input, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-	error = posix_spawn(&child->pid, "/bin/sh", &actions, &attr, argv, env);
+	error = posix_spawn(pid, "/bin/sh", &actions, &attr, argv, env);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
 	free_environment(env);
@@ -138,7 +145,7 @@ start_with_pipes(
 		close(out[1]);
 		return -1;
 	}
-	status = start(spawn, child, out[1], errors[1]);
+	status = spawn_start(spawn, out[1], errors[1], &child->pid);
 	if (status == -1)
 		err_set_errno(err, ERR_OS, "cannot run /bin/sh");
 	close(out[1]);

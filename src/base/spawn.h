@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct spawn {
 	int64_t timeout;	/* milliseconds */
 	size_t output_max;	/* so much is kept of each output, no more */
 	bool own_group;		/* in a process group of its own */
+	bool own_session;	/* and without the terminal, where it can be */
 };
 
 struct spawn_result {
@@ -38,6 +40,13 @@ struct spawn_result {
 int spawn_run(
     const struct spawn *spawn, struct spawn_result *result, struct err *err);
 void spawn_result_free(struct spawn_result *result);
+
+/*
+ * Only start it, with these descriptors as its standard output and error;
+ * timeout and output_max do not matter.  The caller waits for *pid, which is
+ * also the process group of a group of its own.  -1 with errno.
+ */
+int spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid);
 
 /* "exited with 3", "killed by SIGSEGV", "ran too long": a printable phrase. */
 char *spawn_describe(const struct spawn_result *result, char *dst, size_t size);

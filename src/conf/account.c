@@ -135,6 +135,7 @@ account_free(struct account *account)
 		if (table[i].type != NULL && table[i].type->clear != NULL)
 			table[i].type->clear((char *)account + table[i].offset);
 	free(account->uidls_said);
+	free(account->server);
 	free(account->file);
 	free(account->name);
 	free(account);

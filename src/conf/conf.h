@@ -51,7 +51,12 @@ struct account {
 	unsigned int line;
 
 	char *host;
-	char *port; /* never NULL after conf_finish */
+	char *server; /* after conf_finish: the host, or without one, at a
+			 socket or a tunnel, the account's name */
+	char *port;   /* never NULL after conf_finish */
+	char *socket; /* path of a unix socket */
+	char *tunnel; /* a command */
+	char *source_ip;
 	uint64_t timeout;
 	uint64_t connect_timeout;
 	uint64_t session_timeout;

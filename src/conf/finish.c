@@ -127,15 +127,27 @@ static int
 settle_trust(struct account *account, struct err *err)
 {
 	const char *file = account->tls_trust_file;
+	bool judged;
 
 	if (account->tls == CONF_OFF && account->tls_fingerprint.n > 0)
 		log_say(LOG_AT_NOTICE,
 		    "%s: tls_fingerprint has no effect while tls is off",
 		    account->name);
+	judged = account->tls == CONF_ON && account->tls_certcheck == CONF_ON &&
+	    account->tls_fingerprint.n == 0;
+	if (judged && account->host == NULL &&
+	    account->tls_host_override == NULL) {
+		fail_account(account,
+		    "without a host nobody knows which name the certificate "
+		    "should have",
+		    err);
+		return err_hint(err,
+		    "tls_host_override NAME, or a tls_fingerprint; tls off if "
+		    "the server speaks no TLS there");
+	}
 	if (file == NULL || file[0] != '\0')
 		return 0;
-	if (account->tls == CONF_ON && account->tls_certcheck == CONF_ON &&
-	    account->tls_fingerprint.n == 0) {
+	if (judged) {
 		fail_account(account,
 		    "an empty tls_trust_file trusts nobody, and there is no "
 		    "tls_fingerprint",
@@ -157,14 +169,33 @@ settle_state(struct account *account)
 }
 
 static int
+settle_way(struct account *account, struct err *err)
+{
+	bool local = account->socket != NULL || account->tunnel != NULL;
+
+	if (account->host == NULL && !local)
+		return fail_account(account, "a host is missing", err);
+	if (account->socket != NULL && account->tunnel != NULL)
+		return fail_account(account,
+		    "socket and tunnel are two ways to one server", err);
+	if (local && account->source_ip != NULL)
+		log_say(LOG_AT_NOTICE,
+		    "%s: source_ip has no effect on a socket or a tunnel",
+		    account->name);
+	account->server =
+	    mem_dup(account->host != NULL ? account->host : account->name);
+	return 0;
+}
+
+static int
 complete(struct account *account, struct err *err)
 {
-	if (account->host == NULL)
-		return fail_account(account, "a host is missing", err);
-	if (account->file == NULL) {
+	if (account->file == NULL && account->host != NULL) {
 		free(account->name);
 		account->name = mem_dup(account->host);
 	}
+	if (settle_way(account, err) == -1)
+		return -1;
 	if (account->user == NULL)
 		return fail_account(account, "a user is missing", err);
 	settle_port(account);

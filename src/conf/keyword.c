@@ -17,9 +17,9 @@
 static const struct keyword keywords[] = {
     {"host", NULL, 0, FIELD(host, host), NULL},
     {"port", NULL, 0, FIELD(port, port), NULL},
-    {"socket", NULL, KEYWORD_LATER, NO_FIELD, NULL},
-    {"tunnel", NULL, KEYWORD_LATER, NO_FIELD, NULL},
-    {"source_ip", NULL, KEYWORD_LATER, NO_FIELD, NULL},
+    {"socket", NULL, 0, FIELD(socket, path), NULL},
+    {"tunnel", NULL, 0, FIELD(tunnel, text), NULL},
+    {"source_ip", NULL, 0, FIELD(source_ip, address), NULL},
     {"proxy_host", NULL, KEYWORD_LATER, NO_FIELD, NULL},
     {"proxy_port", "1080", KEYWORD_LATER, NO_FIELD, NULL},
     {"timeout", "180", 0, FIELD(timeout, seconds), NULL},

@@ -42,16 +42,21 @@ conf_default_path(void)
 	return file_expand_home("~/.poplarrc");
 }
 
-/* The port is part of the name unless it is one of the two of POP3. */
+/* The port is part of the name unless it is one of the two of POP3; where
+ * there is no host, there is none either. */
 char *
 paths_state_default(const struct account *account)
 {
 	char *dir = xdg_directory("XDG_STATE_HOME", "~/.local/state");
 	bool usual = strcmp(account->port, "110") == 0 ||
 	    strcmp(account->port, "995") == 0;
-	char *said = mem_printf("%s/poplar/%%U_at_%%H%s%s", dir,
-	    usual ? "" : ":", usual ? "" : account->port);
+	char *said;
 
+	if (account->host == NULL)
+		said = mem_printf("%s/poplar/%%A", dir);
+	else
+		said = mem_printf("%s/poplar/%%U_at_%%H%s%s", dir,
+		    usual ? "" : ":", usual ? "" : account->port);
 	free(dir);
 	return said;
 }
@@ -92,7 +97,7 @@ value_of_mark(const char *mark, const struct account *account)
 	case 'U':
 		return account->user;
 	case 'H':
-		return account->host;
+		return account->server;
 	case 'A':
 		return account->name;
 	default:

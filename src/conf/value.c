@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "conf/value.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -454,6 +455,33 @@ parse_host(const struct keyword *keyword, const char *argument,
 const struct keyword_type value_host = {
     .size = sizeof(char *),
     .parse = parse_host,
+    .print = print_string,
+    .own = own_string,
+    .clear = clear_string,
+};
+
+/* The zone of an IPv6 address is the system's business. */
+static bool
+parse_address(const struct keyword *keyword, const char *argument,
+    struct account *account, const char **why)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct in6_addr binary;
+	size_t n = strcspn(argument, "%");
+
+	if (n >= sizeof(address))
+		return refuse(why, "not an IPv4 or IPv6 address");
+	memcpy(address, argument, n);
+	address[n] = '\0';
+	if (argument[0] != '\0' && inet_pton(AF_INET, argument, &binary) != 1 &&
+	    inet_pton(AF_INET6, address, &binary) != 1)
+		return refuse(why, "not an IPv4 or IPv6 address");
+	return parse_host(keyword, argument, account, why);
+}
+
+const struct keyword_type value_address = {
+    .size = sizeof(char *),
+    .parse = parse_address,
     .print = print_string,
     .own = own_string,
     .clear = clear_string,

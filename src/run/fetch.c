@@ -11,6 +11,7 @@
 #include "run/confine.h"
 #include "run/login.h"
 #include "run/secret.h"
+#include "run/way.h"
 
 /* Milliseconds that no command will live to see. */
 #define MDA_TIMEOUT_NONE (INT64_MAX / 2)
@@ -38,7 +39,7 @@ open_place(struct fetch *fetch, struct err *err)
 	    .target = account->delivery.target,
 	    .account = account->name,
 	    .user = account->user,
-	    .host = account->host,
+	    .host = account->server,
 	    .mda_timeout = account->mda_timeout != 0
 		? (int64_t)account->mda_timeout * 1000
 		: MDA_TIMEOUT_NONE,
@@ -77,7 +78,7 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 	struct session *session = &fetch->session;
 
 	if (session_open(
-		session, fetch->account, fetch->options->family, err) == -1) {
+		session, fetch->account, &fetch->options->session, err) == -1) {
 		hint_at_tls_default(fetch->account, err);
 		return -1;
 	}
@@ -356,6 +357,7 @@ fetch_account(const struct account *account,
 	    mem_printf("%s %s", deliver_kind_word(account->delivery.kind),
 		account->delivery.target);
 	if (run(&fetch, &err) == -1) {
+		way_explain(&fetch.session, &err);
 		fetch_report(&fetch, &err);
 		class = err.class;
 	} else if (fetch.listing.nonsense > 0) {

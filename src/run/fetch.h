@@ -22,7 +22,7 @@ enum fetch_verb {
 
 struct fetch_options {
 	enum fetch_verb verb;
-	int family;	    /* AF_UNSPEC, AF_INET, AF_INET6 */
+	struct session_options session;
 	bool show_progress; /* somebody looks at EVENT_PROGRESS */
 };
 

@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "run/way.h"
 
 static int
 choose_auth(
@@ -21,7 +22,7 @@ choose_auth(
 		    "login: the greeting has no timestamp that APOP could use");
 	if (*auth != CONF_AUTH_BEST)
 		return 0;
-	if (account->tls == CONF_ON) {
+	if (account->tls == CONF_ON || way_is_private(account)) {
 		*auth = CONF_AUTH_USER;
 		return 0;
 	}

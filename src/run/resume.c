@@ -31,7 +31,7 @@ open_state(struct fetch *fetch, const char *path, struct err *err)
 	struct seen_params params = {
 	    .path = path,
 	    .user = fetch->account->user,
-	    .host = fetch->account->host,
+	    .host = fetch->account->server,
 	    .require = fetch->account->require_state == CONF_ON,
 	    .read_only = fetch->options->verb == FETCH_DRY_RUN,
 	    .now = fetch->now,
@@ -114,8 +114,8 @@ import_from_mpop(struct fetch *fetch, bool named_in_rc, struct err *err)
 
 	if (named_in_rc)
 		return import_list(fetch, account->uidls_file, err);
-	list =
-	    mem_printf("~/.mpop_uidls/%s_at_%s", account->user, account->host);
+	list = mem_printf(
+	    "~/.mpop_uidls/%s_at_%s", account->user, account->server);
 	path = file_expand_home(list);
 	if (seen_is_mpop_list(path))
 		status = import_list(fetch, path, err);

@@ -333,7 +333,7 @@ from_terminal(const struct account *account, int parent, struct err *err)
 	char *secret;
 
 	snprintf(event.text, sizeof(event.text), "password for %s at %s",
-	    account->user, account->host);
+	    account->user, account->server);
 	event_send(parent, &event);
 	secret =
 	    event_receive_secret(parent, wait_clock() + PROMPT_TIMEOUT, err);

@@ -135,11 +135,11 @@ open_and_ask(struct session *session, struct err *err)
 }
 
 int
-session_open(struct session *session, const struct account *account, int family,
-    struct err *err)
+session_open(struct session *session, const struct account *account,
+    const struct session_options *options, struct err *err)
 {
 	*session = (struct session){
-	    .account = account, .family = family, .end = WAIT_FOREVER};
+	    .account = account, .options = options, .end = WAIT_FOREVER};
 	if (account->session_timeout != 0)
 		session->end =
 		    wait_clock() + (int64_t)account->session_timeout * 1000;
@@ -176,6 +176,8 @@ session_close(struct session *session)
 {
 	client_close(session->client);
 	conn_close(session->conn);
+	tunnel_close(session->tunnel);
 	session->client = NULL;
 	session->conn = NULL;
+	session->tunnel = NULL;
 }

@@ -10,10 +10,17 @@
 #include "conf/conf.h"
 #include "pop3/client.h"
 #include "wire/conn.h"
+#include "wire/tunnel.h"
+
+struct session_options {
+	int family;    /* AF_UNSPEC, AF_INET, AF_INET6 */
+	bool in_hurry; /* somebody waits: no second try */
+};
 
 struct session {
 	const struct account *account;
-	int family; /* AF_UNSPEC, AF_INET, AF_INET6 */
+	const struct session_options *options;
+	struct tunnel *tunnel; /* NULL without */
 	struct conn *conn;
 	struct client *client;
 	struct capabilities capa;
@@ -34,7 +41,7 @@ enum err_class session_class_of_no(enum resp_code code, enum err_class usual);
  * failure err names the step, and the session must be closed all the same.
  */
 int session_open(struct session *session, const struct account *account,
-    int family, struct err *err);
+    const struct session_options *options, struct err *err);
 
 /* Ask CAPA, unless the server is known to drop the line for it; what was
  * known before is forgotten. */

@@ -279,7 +279,7 @@ warn_of_shared_states(struct super *super)
 			if (strcmp(account->uidls_file, other->uidls_file) !=
 				0 ||
 			    strcmp(account->user, other->user) != 0 ||
-			    strcmp(account->host, other->host) != 0 ||
+			    strcmp(account->server, other->server) != 0 ||
 			    deliver_alike(account, other))
 				continue;
 			snprintf(event.text, sizeof(event.text),

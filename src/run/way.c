@@ -1,27 +1,98 @@
 /* SPDX-License-Identifier: ISC */
 #include "run/way.h"
 
-#include "base/log.h"
-#include "wire/dial.h"
+#include <stdlib.h>
 
-int
-way_connect(struct session *session, struct err *err)
+#include "base/log.h"
+#include "base/wait.h"
+#include "wire/dial.h"
+#include "wire/tunnel.h"
+
+#define RETRY_LONGEST 3000 /* ms, for a connect_timeout of 30 s or more */
+
+bool
+way_is_private(const struct account *account)
+{
+	return account->socket != NULL || account->tunnel != NULL;
+}
+
+/* Milliseconds for one try; 0: any time. */
+static int64_t
+time_to_connect(const struct session *session)
+{
+	int64_t timeout = (int64_t)session->account->connect_timeout * 1000;
+	int64_t left = session->end - wait_clock();
+
+	if (session->end == WAIT_FOREVER || (timeout > 0 && timeout < left))
+		return timeout;
+	return left > 0 ? left : 1;
+}
+
+static int
+connect_once(struct session *session, struct err *err)
 {
 	const struct account *account = session->account;
 	struct dial_params params = {
 	    .host = account->host,
 	    .service = account->port,
-	    .family = session->family,
-	    .timeout = (int64_t)account->connect_timeout * 1000,
+	    .family = session->options->family,
+	    .source = account->source_ip,
+	    .timeout = time_to_connect(session),
 	};
-	int fd = dial(&params, err);
+	int fd = -1;
 
+	if (account->socket != NULL)
+		return dial_unix(account->socket, params.timeout, err);
+	if (account->tunnel == NULL)
+		return dial(&params, err);
+	session->tunnel = tunnel_open(account->tunnel, &fd, err);
+	return fd;
+}
+
+/* Many runs that began in the same minute must not come back together. */
+static int
+pause_before_retry(const struct account *account, struct err *err)
+{
+	int64_t longest = (int64_t)account->connect_timeout * 1000 / 10, until;
+
+	if (longest == 0 || longest > RETRY_LONGEST)
+		longest = RETRY_LONGEST;
+	until = wait_clock() + longest / 3 +
+	    arc4random_uniform((uint32_t)(longest - longest / 3));
+	while (wait_clock() < until)
+		if (wait_for(NULL, 0, until, err) == -1)
+			return -1;
+	return 0;
+}
+
+int
+way_connect(struct session *session, struct err *err)
+{
+	const struct account *account = session->account;
+	int fd = connect_once(session, err);
+
+	if (fd == -1 && err->class == ERR_TEMPFAIL &&
+	    !session->options->in_hurry && wait_stop_signal() == 0 &&
+	    wait_clock() < session->end) {
+		log_say(LOG_AT_VERBOSE, "connect: %s; once more in a moment",
+		    err->text);
+		if (pause_before_retry(account, err) == 0)
+			fd = connect_once(session, err);
+	}
 	if (fd == -1)
 		return err_prefix(err, "connect");
 	session->conn =
 	    conn_open(fd, (int64_t)account->timeout * 1000, session->end);
 	session->client = client_open(session->conn);
 	return 0;
+}
+
+void
+way_explain(struct session *session, struct err *err)
+{
+	if (session->tunnel != NULL &&
+	    (err->class == ERR_TEMPFAIL || err->class == ERR_PROTOCOL))
+		tunnel_explain(session->tunnel, err);
 }
 
 int

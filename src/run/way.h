@@ -9,6 +9,15 @@
 /* Give the session its connection and client; err names the step. */
 int way_connect(struct session *session, struct err *err);
 
+/*
+ * The way is no network but a unix socket or a command: a password needs no
+ * further protection there.
+ */
+bool way_is_private(const struct account *account);
+
+/* After a failure: what a tunnel's command has to say about it. */
+void way_explain(struct session *session, struct err *err);
+
 /* TLS on the connection, with whom the account trusts. */
 int way_start_tls(struct session *session, struct err *err);
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -24,6 +25,7 @@
 
 #define STAGGER 250 /* ms; RFC 8305, section 5 */
 #define TARGETS_MAX 32
+#define UNIX_RETRY 50 /* ms */
 #define NAME_MAX_SHOWN 256
 
 /*
@@ -54,6 +56,7 @@ struct race {
 	size_t n;
 	size_t started;
 	int64_t next_at;
+	const struct addrinfo *source; /* NULL: any */
 };
 
 static void
@@ -142,6 +145,14 @@ no_such_name(int code)
 	return code == EAI_NONAME;
 }
 
+static const char *
+family_name(int family)
+{
+	if (family == AF_UNSPEC)
+		return "IP";
+	return family == AF_INET ? "IPv4" : "IPv6";
+}
+
 /* errno counts for EAI_SYSTEM only. */
 static int
 lookup_failed(const struct dial_params *params, int code, struct err *err)
@@ -156,7 +167,7 @@ lookup_failed(const struct dial_params *params, int code, struct err *err)
 	shown(name, params->host);
 	if (no_such_name(code) && params->family != AF_UNSPEC)
 		return err_set(err, ERR_NOHOST, "no %s address found for %s",
-		    params->family == AF_INET ? "IPv4" : "IPv6", name);
+		    family_name(params->family), name);
 	if (no_such_name(code))
 		return err_set(err, ERR_NOHOST, "host %s not found", name);
 	if (code == EAI_SYSTEM)
@@ -270,6 +281,14 @@ race_line_up(struct race *race, const struct addrinfo *list)
 	}
 }
 
+static int
+bind_to_source(int fd, const struct addrinfo *source)
+{
+	if (source == NULL)
+		return 0;
+	return bind(fd, source->ai_addr, source->ai_addrlen);
+}
+
 static void
 race_start_next(struct race *race)
 {
@@ -287,9 +306,10 @@ race_start_next(struct race *race)
 	/* Both only help; a system that refuses them still connects. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (connect(fd, (const struct sockaddr *)&target->address,
-		target->len) == -1 &&
-	    errno != EINPROGRESS) {
+	if (bind_to_source(fd, race->source) == -1 ||
+	    (connect(fd, (const struct sockaddr *)&target->address,
+		 target->len) == -1 &&
+		errno != EINPROGRESS)) {
 		target->error = errno;
 		close(fd);
 		return;
@@ -388,9 +408,11 @@ race_lost(
 			: i < race->started ? "no answer in time"
 					    : "not tried, the time is up");
 	}
-	err_set(err, class_of_race(race), "cannot connect to %s port %s: %s",
-	    shown(host, params->host), shown(service, params->service),
-	    buf_string(&causes));
+	err_set(err, class_of_race(race),
+	    "cannot connect to %s port %s%s%s: %s", shown(host, params->host),
+	    shown(service, params->service),
+	    params->source != NULL ? " from " : "",
+	    params->source != NULL ? params->source : "", buf_string(&causes));
 	buf_free(&causes);
 	return -1;
 }
@@ -416,20 +438,26 @@ race_run(struct race *race, const struct dial_params *params, int64_t until,
 	return fd;
 }
 
-int
-dial(const struct dial_params *params, struct err *err)
+static int64_t
+end_of(int64_t timeout)
 {
-	int64_t until = WAIT_FOREVER;
+	return timeout > 0 ? wait_clock() + timeout : WAIT_FOREVER;
+}
+
+/* The params' family must be that of the source, if it has one. */
+static int
+dial_from(const struct dial_params *params, const struct addrinfo *source,
+    struct err *err)
+{
+	int64_t until = end_of(params->timeout);
 	struct lookup *lookup;
-	struct race race = {0};
+	struct race race = {.source = source};
 	char *host;
 	int fd = -1;
 
 	host = name_to_ascii(params->host, err);
 	if (host == NULL)
 		return -1;
-	if (params->timeout > 0)
-		until = wait_clock() + params->timeout;
 	lookup = mem_zero(1, sizeof(*lookup));
 	atomic_init(&lookup->holders, 1);
 	lookup->host = host;
@@ -443,5 +471,67 @@ dial(const struct dial_params *params, struct err *err)
 	race_end(&race);
 done:
 	lookup_release(lookup);
+	return fd;
+}
+
+int
+dial(const struct dial_params *params, struct err *err)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,
+	    .ai_family = params->family,
+	    .ai_socktype = SOCK_STREAM};
+	struct dial_params same_family = *params;
+	struct addrinfo *source;
+	char name[NAME_MAX_SHOWN];
+	int fd;
+
+	if (params->source == NULL)
+		return dial_from(params, NULL, err);
+	if (getaddrinfo(params->source, NULL, &hints, &source) != 0)
+		return err_set(err, ERR_CONFIG,
+		    "%s is no %s address to connect from",
+		    shown(name, params->source), family_name(params->family));
+	same_family.family = source->ai_family;
+	fd = dial_from(&same_family, source, err);
+	freeaddrinfo(source);
+	return fd;
+}
+
+static int
+unix_failed(int fd, const char *path, int error, struct err *err)
+{
+	char name[NAME_MAX_SHOWN];
+
+	if (fd != -1)
+		close(fd);
+	errno = error;
+	return err_set_errno(err,
+	    error == EAGAIN ? ERR_TEMPFAIL : ERR_UNAVAILABLE,
+	    "cannot connect to socket %s", shown(name, path));
+}
+
+int
+dial_unix(const char *path, int64_t timeout, struct err *err)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int64_t until = end_of(timeout), now;
+	int fd;
+
+	if (strlcpy(at.sun_path, path, sizeof(at.sun_path)) >=
+	    sizeof(at.sun_path))
+		return unix_failed(-1, path, ENAMETOOLONG, err);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1)
+		return err_set_errno(err, ERR_OS, "cannot make a socket");
+	/* Where too many wait already, it cannot be waited for. */
+	while (connect(fd, (const struct sockaddr *)&at, sizeof(at)) == -1) {
+		now = wait_clock();
+		if (errno != EAGAIN || now >= until)
+			return unix_failed(fd, path, errno, err);
+		if (wait_for(NULL, 0, now + UNIX_RETRY, err) == -1) {
+			close(fd);
+			return -1;
+		}
+	}
 	return fd;
 }

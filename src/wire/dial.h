@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* From a host name to a connected socket. */
+/* From a host name, or a path, to a connected socket. */
 #ifndef WIRE_DIAL_H
 #define WIRE_DIAL_H
 
@@ -12,6 +12,7 @@ struct dial_params {
 	const char *host;    /* name or address; IDN in UTF-8 */
 	const char *service; /* port number or name of a service */
 	int family;	     /* AF_UNSPEC, AF_INET or AF_INET6 */
+	const char *source;  /* address to connect from; NULL: any */
 	int64_t timeout;     /* milliseconds for name and TCP; 0: none */
 };
 
@@ -22,8 +23,16 @@ struct dial_params {
  * (RFC 8305).  Returns a non-blocking, close-on-exec descriptor with
  * TCP_NODELAY, or -1: ERR_NOHOST, ERR_UNAVAILABLE (each address and its cause
  * is named), ERR_TEMPFAIL (the time is up, or the resolver failed for now),
- * ERR_CONFIG (no such service).
+ * ERR_CONFIG (no such service).  With a source, only addresses of its family
+ * are tried.
  */
 int dial(const struct dial_params *params, struct err *err);
+
+/*
+ * Connect to a unix socket.  timeout is in milliseconds, 0 for none.  Returns
+ * a non-blocking, close-on-exec descriptor, or -1: ERR_UNAVAILABLE, or
+ * ERR_TEMPFAIL where the server has too many waiting for all that time.
+ */
+int dial_unix(const char *path, int64_t timeout, struct err *err);
 
 #endif

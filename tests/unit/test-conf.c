@@ -436,6 +436,9 @@ test_bad_values(void)
 	    {"order up", "oldest or newest"}, {"auth off", "not on, user"},
 	    {"auth SCRAM-SHA-1", "not supported yet"},
 	    {"auth plain", "not supported yet"},
+	    {"source_ip a", "not an IPv4 or IPv6 address"},
+	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
+	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
 	    {"host a b", "not a host name"}, {"host a/b", "not a host name"},
 	    {"user a\rb", "a line end"}, {"password a\rb", "a line end"},
 	    {"delivery ~/Maildir", "not maildir, mbox or mda"},
@@ -467,14 +470,13 @@ count_note(void *context, enum log_level level, const char *text)
 static void
 test_later(void)
 {
-	static const char *const later[] = {"socket /s", "tunnel t",
-	    "source_ip ::1", "proxy_host p", "proxy_port 9050",
+	static const char *const later[] = {"proxy_host p", "proxy_port 9050",
 	    "tls_crl_file f", "tls_compat tls1.0", "tls_cert_file f",
 	    "tls_key_file pkcs11:pin-value=1234", "passwordfd 3",
 	    "ntlmdomain d", "filter f", "received_header", "received_header on",
 	    "on_new x", "quarantine_after 3", "alert_after 3"};
 	static const char *const harmless =
-	    ACCOUNT "socket\ntunnel\nsource_ip\nproxy_host\nproxy_port\n"
+	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"
 		    "tls_cert_file\ntls_key_file\npasswordfd\nntlmdomain\n"
 		    "filter\nreceived_header OFF\non_new\n"
@@ -869,6 +871,23 @@ test_finish(void)
 	tap_ok(conf->accounts[0]->tls_trust_file == NULL,
 	    "an empty tls_trust_file with a pin");
 	conf_free(conf);
+	finish_fails(ACCOUNT "socket /s\ntunnel t\n", NULL,
+	    "rc:1: account a: socket and tunnel are two ways to one server",
+	    ERR_CONFIG);
+	finish_fails("account a\nuser u\ntunnel t\n", NULL,
+	    "rc:1: account a: without a host nobody knows which name the "
+	    "certificate should have",
+	    ERR_CONFIG);
+	conf = must_finish("account a/b\nuser u\ntunnel t\ntls off\n");
+	tap_is(conf->accounts[0]->server, "a/b", "without host: the account");
+	prints(conf, 0, "uidls_file", "/home/x/.local/state/poplar/a%2Fb");
+	conf_free(conf);
+	conf = must_finish("account a\nuser u\nhost h\nsocket ~/s\n");
+	tap_is(conf->accounts[0]->server, "h", "with one: the host");
+	prints(conf, 0, "socket", "/home/x/s");
+	prints(conf, 0, "uidls_file", "/home/x/.local/state/poplar/u_at_h");
+	conf_free(conf);
+	conf_free(must_finish(ACCOUNT "source_ip fe80::1%eth0\n"));
 	conf_free(must_finish(ACCOUNT "tls_trust_file\ntls_certcheck off\n"));
 	conf_free(must_finish(ACCOUNT "tls_trust_file\ntls off\n"));
 	conf_free(

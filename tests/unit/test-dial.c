@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/wait.h"
@@ -384,6 +385,74 @@ test_names(void)
 }
 
 static void
+test_source(void)
+{
+	in_port_t port = 0;
+	int listener = listen_at("127.0.0.1", 5, &port), fd;
+	char service[8];
+	struct sockaddr_in from = {0};
+	socklen_t len = sizeof(from);
+	struct dial_params params = {.host = "127.0.0.1",
+	    .service = service,
+	    .source = "127.0.0.7",
+	    .timeout = PATIENCE};
+	struct err error = {0};
+
+	snprintf(service, sizeof(service), "%u", (unsigned int)port);
+	fd = dial(&params, &error);
+	getsockname(fd, (struct sockaddr *)&from, &len);
+	tap_ok(fd != -1 && from.sin_addr.s_addr == htonl(0x7f000007),
+	    "from a source: %s", error.text);
+	close(fd);
+	params.source = "192.0.2.1";
+	tap_ok(failed(dial(&params, &error), &error, ERR_UNAVAILABLE,
+		   " from 192.0.2.1: Cannot assign requested address"),
+	    "from an address that is not ours");
+	params.family = AF_INET6;
+	tap_ok(failed(dial(&params, &error), &error, ERR_CONFIG,
+		   "192.0.2.1 is no IPv6 address"),
+	    "-6 and a source of IPv4");
+	close(listener);
+}
+
+static void
+test_unix(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fds[BACKLOG_MAX], n, before = open_fds();
+	const char *dir = getenv("TMPDIR");
+	struct err error = {0};
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/poplar-test-%ld",
+	    dir != NULL ? dir : "/tmp", (long)getpid());
+	tap_ok(failed(dial_unix(at.sun_path, PATIENCE, &error), &error,
+		   ERR_UNAVAILABLE, "No such file or directory"),
+	    "a socket that is not there");
+	if (bind(listener, (struct sockaddr *)&at, sizeof(at)) == -1)
+		err(1, "bind");
+	tap_ok(failed(dial_unix(at.sun_path, PATIENCE, &error), &error,
+		   ERR_UNAVAILABLE, "Connection refused"),
+	    "a socket where nobody listens");
+	listen(listener, 0);
+	for (n = 0; n < BACKLOG_MAX; n++) {
+		fds[n] = dial_unix(at.sun_path, SHORT, &error);
+		if (fds[n] == -1)
+			break;
+	}
+	tap_ok(n > 0 && (fcntl(fds[0], F_GETFD) & FD_CLOEXEC) != 0 &&
+		(fcntl(fds[0], F_GETFL) & O_NONBLOCK) != 0,
+	    "a unix socket");
+	if (n < BACKLOG_MAX)
+		tap_ok(error.class == ERR_TEMPFAIL, "too many: %s", error.text);
+	while (n-- > 0)
+		close(fds[n]);
+	tap_ok(open_fds() == before, "no descriptor is left");
+	unlink(at.sun_path);
+	close(listener);
+}
+
+static void
 test_hanging(void)
 {
 	struct err error;
@@ -426,6 +495,8 @@ main(void)
 	test_refused();
 	test_unanswered();
 	test_names();
+	test_source();
+	test_unix();
 	test_hanging();
 	tap_ok(atomic_load(&freed) > 0, "answers are freed");
 	test_stop(); /* last: it asks to stop */

@@ -1,0 +1,263 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# The ways to a server: sockets, tunnels, proxies, addresses, a second try.
+
+load lib
+
+# rc_way LINE ...: an account without host, port and auth, to be reached so.
+rc_way() {
+	rc
+	sed -i '/^host /d; /^port /d; /^auth /d' "$HOME/.poplarrc"
+	printf '%s\n' "$@" >>"$HOME/.poplarrc"
+}
+
+# rc_socket [line ...]: the server's unix socket.
+rc_socket() {
+	rc_way "socket $BATS_TEST_TMPDIR/pop" "$@"
+}
+
+# No child of this test's own poplar is left (given by a word of its command).
+assert_gone() {
+	run pgrep -f -- "$1"
+	assert_failure
+}
+
+@test "socket: a unix socket needs no host, and a password no TLS" {
+	messages 3
+	serve --unix "$BATS_TEST_TMPDIR/pop"
+	rc_socket
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_maildir_equals_box
+	logged -x '1 C: PASS sesame'
+	assert_equal "$(state_file)" "$HOME/.local/state/poplar/test"
+}
+
+@test "socket: a second run knows what the first one fetched" {
+	messages 3
+	serve --unix "$BATS_TEST_TMPDIR/pop"
+	rc_socket
+	run_poplar
+	message m9 new
+	run_poplar
+	expect_exit 0
+	assert_equal "$(count_logged RETR)" 4
+	assert_maildir_equals_box
+}
+
+@test "socket: with a host, that names the state" {
+	messages 1
+	serve --unix "$BATS_TEST_TMPDIR/pop"
+	rc_socket "host pop.example.org"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(state_file)" \
+	    "$HOME/.local/state/poplar/alice_at_pop.example.org"
+}
+
+@test "socket: one that is not there is 69, with its name" {
+	rc_socket
+	run_poplar
+	expect_exit 69
+	says "connect: cannot connect to socket $BATS_TEST_TMPDIR/pop: No such"
+}
+
+@test "socket: a path too long for one is refused by name" {
+	rc_way "socket /$(printf 'x%.0s' {1..120})"
+	run_poplar
+	expect_exit 69
+	says "File name too long"
+}
+
+@test "socket: TLS through it, the certificate's name given" {
+	messages 2
+	tls_as server
+	serve --unix "$BATS_TEST_TMPDIR/pop" --tls implicit "${TLS[@]}"
+	rc_socket "tls on" "tls_trust_file $(certs)/ca.pem" \
+	    "tls_host_override localhost"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "socket: TLS without a name to check is a mistake of the rc file" {
+	rc_socket "tls on"
+	run_poplar
+	expect_exit 78
+	[[ $stderr == *"nobody knows which name"*"tls_host_override"* ]]
+}
+
+@test "socket and tunnel together, or no way at all, are mistakes" {
+	rc_socket "tunnel cat"
+	run_poplar
+	expect_exit 78
+	[[ $stderr == *"two ways to one server"* ]]
+	rc_way
+	run_poplar
+	expect_exit 78
+	[[ $stderr == *"a host is missing"* ]]
+}
+
+@test "tunnel: a server on standard input and output" {
+	messages 3
+	rc_way "tunnel '$POPD' mailbox --stdio --log '$LOG' '$BOX'"
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_maildir_equals_box
+	logged -x '1 C: PASS sesame'
+	assert_gone "mailbox --stdio --log $LOG"
+	assert_equal "$(state_file)" "$HOME/.local/state/poplar/test"
+}
+
+@test "tunnel: through socat" {
+	command -v socat >/dev/null || skip "socat is not installed"
+	messages 3
+	message big big "$(head -c 300000 /dev/zero | tr '\0' x)"
+	serve
+	rc_way "tunnel socat STDIO TCP4:127.0.0.1:$PORT"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	assert_gone "socat STDIO TCP4:127.0.0.1:$PORT"
+}
+
+@test "tunnel: STLS and TLS from the first byte through it" {
+	local how
+	tls_as server
+	for how in stls implicit; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		messages 2
+		rc_way "tunnel '$POPD' mailbox --stdio --tls $how ${TLS[*]} '$BOX'" \
+		    "host localhost" "tls on" "tls_trust_file $(certs)/ca.pem" \
+		    "tls_starttls $([ $how = stls ] && echo on || echo off)"
+		run_poplar
+		expect_exit 0
+		assert_maildir_equals_box
+	done
+}
+
+@test "tunnel: what its command said is shown when it fails" {
+	rc_way 'tunnel echo "ssh: no route to host" >&2; exit 255'
+	run_poplar
+	expect_exit 75
+	says "greeting: the server closed the connection (the tunnel exited" \
+	    "with 255: ssh: no route to host)"
+}
+
+@test "tunnel: what it said is escaped, and the end of it shown" {
+	rc_way "tunnel printf 'first\n%500s\033[2Jlast\n' x >&2"
+	run_poplar
+	expect_exit 75
+	says '\x1b[2Jlast)'
+	not grep -q first <<<"$stderr"
+}
+
+@test "tunnel: a command that is not there is 78" {
+	rc_way "tunnel /nonexistent/command"
+	run_poplar
+	expect_exit 78
+	says "the tunnel exited with 127: " "not found"
+}
+
+@test "tunnel: one that is killed" {
+	rc_way 'tunnel kill -KILL $$'
+	run_poplar
+	expect_exit 75
+	says "the tunnel killed by SIGKILL"
+}
+
+@test "tunnel: one that says nothing is bounded by timeout, and killed" {
+	rc_way "timeout 1" "tunnel echo wait >&2; exec tail -f $HOME/.poplarrc >/dev/null"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	says "greeting: no answer for 1 second (the tunnel: wait)"
+	[ "$SECONDS" -lt 15 ]
+	assert_gone "tail -f $HOME/.poplarrc"
+}
+
+@test "tunnel: one that ignores SIGTERM is killed with all its children" {
+	rc_way "timeout 1" \
+	    "tunnel trap '' TERM; tail -f $HOME/.poplarrc >/dev/null & wait; wait"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	[ "$SECONDS" -lt 15 ]
+	assert_gone "tail -f $HOME/.poplarrc"
+}
+
+@test "tunnel: one that floods its standard error does not block" {
+	messages 2
+	rc_way "tunnel head -c 1000000 /dev/zero >&2; exec '$POPD' mailbox --stdio '$BOX'"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "tunnel: SIGTERM ends it and the run" {
+	rc_way "tunnel echo there >~/started; exec tail -f $HOME/.poplarrc >/dev/null"
+	start_poplar
+	eventually test -s "$HOME/started"
+	kill -TERM "$RUN"
+	SECONDS=0
+	finish_poplar
+	expect_exit 75
+	[ "$SECONDS" -lt 8 ]
+	assert_gone "tail -f $HOME/.poplarrc"
+}
+
+@test "tunnel: it runs without the terminal and without confinement" {
+	[ -e /proc/self/status ] || skip "no /proc here"
+	rc_way "tunnel grep NoNewPrivs /proc/self/status >~/status; ps -o tty= -p \$\$ >~/tty; exit 1"
+	run_poplar
+	expect_exit 75
+	assert_equal "$(tr -d '\t ' <"$HOME/status")" NoNewPrivs:0
+	assert_equal "$(tr -d ' ' <"$HOME/tty")" '?'
+}
+
+@test "source_ip: the address to connect from" {
+	messages 1
+	serve
+	rc "source_ip 127.0.0.9" "tunnel" "host 127.0.0.1"
+	command -v strace >/dev/null || skip "strace is not installed"
+	run --separate-stderr timeout 60 strace -f -e trace=bind -o "$BATS_TEST_TMPDIR/trace" \
+	    "$POPLAR" </dev/null
+	expect_exit 0
+	grep -q 'AF_INET.*127\.0\.0\.9' "$BATS_TEST_TMPDIR/trace"
+	assert_maildir_equals_box
+}
+
+@test "source_ip: one that is not ours is named" {
+	serve
+	rc "source_ip 192.0.2.1"
+	run_poplar
+	expect_exit 69
+	says "cannot connect to 127.0.0.1 port $PORT from 192.0.2.1" "Cannot assign"
+}
+
+@test "source_ip: the other family, and what is no address" {
+	PORT=1
+	rc "source_ip ::1"
+	run_poplar
+	expect_exit 68
+	says "no IPv6 address found for 127.0.0.1"
+	run_poplar -4
+	expect_exit 78
+	says "::1 is no IPv4 address to connect from"
+	run_poplar --source-ip=localhost
+	expect_exit 64
+}
+
+@test "what is said of the way is in --pretend" {
+	rc_way "tunnel ssh host nc localhost 110" "source_ip 127.0.0.9"
+	run_poplar --pretend
+	expect_exit 0
+	grep -qx 'tunnel ssh host nc localhost 110' <<<"$output"
+	grep -qx 'source_ip 127.0.0.9' <<<"$output"
+	not grep -q '^host' <<<"$output"
+	rc_socket
+	run_poplar --pretend
+	grep -qx "socket $BATS_TEST_TMPDIR/pop" <<<"$output"
+}
