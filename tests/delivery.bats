@@ -313,6 +313,71 @@ assert_still_running() {
 	[ -e "$BOX/m0003" ]
 }
 
+# limited LIMIT VALUE: a run under that limit of bash's ulimit.
+limited() {
+	run --separate-stderr bash -c 'exec </dev/null 3>&- 4>&-
+	    ulimit "$1" "$2"
+	    exec timeout -k 5 60 "$0"' "$POPLAR" "$@"
+}
+
+@test "a limit on the size of files is a full disk: 74, and nothing is lost" {
+	local copy=$BATS_TEST_TMPDIR/copy kind
+	messages 3
+	perl -e 'print "Subject: large\r\n\r\n", "x\r\n" x 100000' >"$BOX/m0002"
+	cp -r "$BOX" "$copy"
+	for kind in "maildir ~/Maildir" "mbox ~/mbox" \
+	    'mda cat >"$HOME/out/$POPLAR_UID"'; do
+		rm -rf "$BOX" "$HOME"
+		mkdir -p "$HOME/out"
+		cp -r "$copy" "$BOX"
+		serve
+		rc "delivery $kind" "keep off"
+		limited -f 64
+		expect_exit 74
+		says "File too large" "$BATS_TEST_TMPDIR"
+		[ -e "$BOX/m0002" ]
+		[ ! -e "$HOME/mbox" ] || not grep -q '^Subject: large' "$HOME/mbox"
+		run_poplar
+		expect_exit 0
+		[ -z "$(ls "$BOX")$(ls "$TMPDIR")" ]
+		(
+			BOX=$copy
+			case $kind in
+			maildir*) assert_maildir_equals_box ;;
+			mbox*) assert_mbox_equals_box "$HOME/mbox" ;;
+			mda*) assert_files_equal_box "$HOME/out" ;;
+			esac
+		)
+		stop_server
+	done
+}
+
+@test "a limit on open files: which file and why, 73 or 74, nothing is lost" {
+	local n kind
+	messages 3
+	serve
+	for kind in "maildir ~/Maildir" "mbox ~/mbox"; do
+		for n in 5 6 7 8 9 10 11; do
+			rc "delivery $kind"
+			rm -rf "$HOME/Maildir" "$HOME/mbox" "$HOME/.local"
+			limited -n "$n"
+			case $status in
+			0) ;;
+			71) says connect ;; # no socket
+			*)
+				[ "$status" -eq 73 ] || expect_exit 74
+				says "Too many open files" "$HOME"
+				;;
+			esac
+			run_poplar
+			expect_exit 0
+			[ "$kind" != "maildir ~/Maildir" ] ||
+			    assert_maildir_equals_box
+			[ ! -e "$HOME/mbox" ] || assert_mbox_equals_box "$HOME/mbox"
+		done
+	done
+}
+
 @test "mbox: a new one is for its owner alone, an old one keeps its mode" {
 	messages 1
 	serve

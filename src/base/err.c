@@ -69,8 +69,6 @@ err_class_of_errno(int error)
 	case EISDIR:
 	case ENAMETOOLONG:
 		return ERR_CANTCREAT;
-	case EMFILE:
-	case ENFILE:
 	case ENOMEM:
 		return ERR_OS;
 	default:

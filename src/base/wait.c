@@ -71,6 +71,7 @@ wait_open(void)
 		sigaction(stop_signals[i], &stop, NULL);
 	sigaction(SIGCHLD, &child, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
 	wait_let_signals_in(false);
 	sigemptyset(&waits.while_waiting);
 }

@@ -19,7 +19,9 @@ int64_t wait_clock(void);
 
 #define WAIT_FOREVER INT64_MAX
 
-/* Block the signals and install their handlers; once, early in main. */
+/* Block the signals and install their handlers; once, early in main.  The
+ * signals of a broken pipe and of a file that grows over its limit are ignored:
+ * the write fails, and says so. */
 void wait_open(void);
 
 /* In a worker: parent is a descriptor whose other end the parent holds; its
