@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/digest.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 /* Keep the library's constructor idle: digest_start_library is its start. */
@@ -118,4 +118,20 @@ digest_base64(const void *data, size_t n)
 	gnutls_memset(encoded.data, 0, encoded.size);
 	gnutls_free(encoded.data);
 	return copy;
+}
+
+bool
+digest_base64_decode(const char *text, size_t n, struct buf *out)
+{
+	gnutls_datum_t in = {(unsigned char *)(uintptr_t)text, (unsigned int)n};
+	gnutls_datum_t decoded = {NULL, 0};
+
+	if (n == 0)
+		return true;
+	if (gnutls_base64_decode2(&in, &decoded) < 0)
+		return false;
+	buf_append(out, decoded.data, decoded.size);
+	gnutls_memset(decoded.data, 0, decoded.size);
+	gnutls_free(decoded.data);
+	return true;
 }

@@ -3,8 +3,11 @@
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct buf;
 
 #define DIGEST_SHA256_SIZE 32
 #define DIGEST_MD5_HEX_SIZE 33
@@ -33,5 +36,8 @@ void digest_md5_hex(const void *data, size_t n, char out[DIGEST_MD5_HEX_SIZE]);
 
 /* Base64 in one line; the caller frees it. */
 char *digest_base64(const void *data, size_t n);
+
+/* Append what n octets of base64 stand for; false if they are none. */
+bool digest_base64_decode(const char *text, size_t n, struct buf *out);
 
 #endif

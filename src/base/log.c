@@ -12,7 +12,7 @@
 #include "base/text.h"
 
 #define LOG_TEXT_MAX 2048
-#define SECRETS_MAX 16
+#define SECRETS_MAX 64
 #define SECRET_MIN 3
 
 /* What is to be masked, itself unreadable in a dump of the memory. */

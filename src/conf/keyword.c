@@ -28,7 +28,7 @@ static const struct keyword keywords[] = {
     {"mda_timeout", "300", 0, FIELD(mda_timeout, seconds), NULL},
     {"pipelining", "auto", KEYWORD_EMPTY_IS_ON, FIELD(pipelining, switch),
 	"auto|on|off"},
-    {"auth", "on", KEYWORD_EMPTY_IS_ON, FIELD(auth, auth), "on|user|apop"},
+    {"auth", "on", KEYWORD_EMPTY_IS_ON, FIELD(auth, auth), NULL},
     {"user", NULL, 0, FIELD(user, text), NULL},
     {"password", NULL, KEYWORD_SECRET, FIELD(password, secret), NULL},
     {"passwordeval", NULL, 0, FIELD(passwordeval, text), NULL},

@@ -86,23 +86,35 @@ static const char *const auth_words[] = {
     [CONF_AUTH_BEST] = "on",
     [CONF_AUTH_USER] = "user",
     [CONF_AUTH_APOP] = "apop",
+    [CONF_AUTH_PLAIN] = "plain",
+    [CONF_AUTH_LOGIN] = "login",
+    [CONF_AUTH_CRAM_MD5] = "cram-md5",
+    [CONF_AUTH_DIGEST_MD5] = "digest-md5",
+    [CONF_AUTH_SCRAM_SHA_1] = "scram-sha-1",
+    [CONF_AUTH_SCRAM_SHA_1_PLUS] = "scram-sha-1-plus",
+    [CONF_AUTH_SCRAM_SHA_256] = "scram-sha-256",
+    [CONF_AUTH_SCRAM_SHA_256_PLUS] = "scram-sha-256-plus",
+    [CONF_AUTH_EXTERNAL] = "external",
+    [CONF_AUTH_GSSAPI] = "gssapi",
+    [CONF_AUTH_NTLM] = "ntlm",
+    [CONF_AUTH_OAUTHBEARER] = "oauthbearer",
+    [CONF_AUTH_XOAUTH2] = "xoauth2",
 };
 
 static bool
 parse_auth(const struct keyword *keyword, const char *argument,
     struct account *account, const char **why)
 {
-	static const char *const later[] = {"plain", "login", "cram-md5",
-	    "digest-md5", "scram-sha-1", "scram-sha-1-plus", "scram-sha-256",
-	    "scram-sha-256-plus", "external", "gssapi", "ntlm", "oauthbearer",
-	    "xoauth2"};
+	static const char *const later[] = {"cram-md5", "digest-md5",
+	    "scram-sha-1", "scram-sha-1-plus", "scram-sha-256",
+	    "scram-sha-256-plus", "gssapi", "ntlm"};
 	enum conf_auth *field = field_of(keyword, account);
 	size_t i;
 
 	if (is_one_of(argument, later, N_OF(later), &i))
 		return refuse(why, "this method is not supported yet");
 	if (!is_one_of(argument, auth_words, N_OF(auth_words), &i))
-		return refuse(why, "not on, user or apop");
+		return refuse(why, "not on or a method of poplarrc(5)");
 	*field = (enum conf_auth)i;
 	return true;
 }

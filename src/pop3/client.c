@@ -29,6 +29,7 @@ enum secret {
 	SECRET_NONE,
 	SECRET_ALL,
 	SECRET_LAST_WORD,
+	SECRET_BUT_FIRST_WORD,
 };
 
 static const struct command {
@@ -43,6 +44,7 @@ static const struct command {
     [CMD_USER] = {.name = "USER"},
     [CMD_PASS] = {.name = "PASS", .secret = SECRET_ALL},
     [CMD_APOP] = {.name = "APOP", .secret = SECRET_LAST_WORD},
+    [CMD_AUTH] = {.name = "AUTH", .secret = SECRET_BUT_FIRST_WORD},
     [CMD_UTF8] = {.name = "UTF8"},
     [CMD_STAT] = {.name = "STAT"},
     [CMD_UIDL] = {.name = "UIDL", .response = RESPONSE_LISTING},
@@ -217,6 +219,9 @@ trace_sent(const struct command *command, const char *line, size_t n)
 		cut = memchr(line, ' ', n);
 	else if (command->secret == SECRET_LAST_WORD)
 		cut = memrchr(line, ' ', n);
+	else if (command->secret == SECRET_BUT_FIRST_WORD)
+		cut = memchr(line + strlen(command->name) + 1, ' ',
+		    n - strlen(command->name) - 1);
 	if (cut != NULL)
 		n = (size_t)(cut - line);
 	log_say(LOG_AT_DEBUG, "> %s%s",
@@ -301,10 +306,69 @@ not_a_reply(
 	    n > 0 ? text : "an empty line");
 }
 
+/* "+" and base64; some servers leave out the blank between them. */
+static bool
+take_challenge(const struct queued *queued, const char *line, size_t n,
+    struct client_reply *reply)
+{
+	size_t width = 1;
+
+	if (queued->command != CMD_AUTH || n == 0 || line[0] != '+')
+		return false;
+	while (width < n && line[width] == ' ')
+		width++;
+	reply->challenge = true;
+	reply->text = line + width;
+	reply->text_len = n - width;
+	return true;
+}
+
+/* The first line of a reply, which the oldest command is done with unless it
+ * is a challenge. */
+static int
+take_reply(struct client *client, const char *line, size_t n,
+    struct client_reply *reply, struct err *err)
+{
+	struct queued *oldest = slot(client, 0);
+	struct status_line status;
+
+	reply->command = oldest->command;
+	reply->number = oldest->number;
+	if (parse_status(line, n, &status)) {
+		reply->ok = status.ok;
+		reply->code = status.code;
+		reply->text = status.text;
+		reply->text_len = status.text_len;
+		return 0;
+	}
+	if (take_challenge(oldest, line, n, reply))
+		return 0;
+	client_give_up(client);
+	return not_a_reply(oldest, line, n, err);
+}
+
+/* What follows the first line. */
+static void
+begin_response(struct client *client, const struct queued *queued)
+{
+	client->reading = queued->response;
+	client->listing = queued->command;
+	client->lines = 0;
+	client->listed = 0;
+}
+
+static void
+trace_reply(const struct client_reply *reply, const char *line)
+{
+	int width = reply->challenge ? 1 : reply->ok ? 3 : 4;
+
+	log_say(LOG_AT_DEBUG, "< %.*s%s%s", width, line,
+	    reply->text_len > 0 ? " " : "", reply->printable);
+}
+
 int
 client_reply(struct client *client, struct client_reply *reply, struct err *err)
 {
-	struct status_line status;
 	struct queued oldest;
 	const char *line;
 	size_t n;
@@ -314,30 +378,35 @@ client_reply(struct client *client, struct client_reply *reply, struct err *err)
 		return out_of_turn(err);
 	refill(client);
 	conn_expect(client->conn, 0);
-	if (conn_line(client->conn, &line, &n, err) == -1)
+	if (conn_line(client->conn, &line, &n, err) == -1 ||
+	    take_reply(client, line, n, reply, err) == -1)
 		return -1;
+	log_printable(reply->printable, sizeof(reply->printable), reply->text,
+	    reply->text_len);
+	trace_reply(reply, line);
+	if (reply->challenge)
+		return 0;
 	oldest = pop(client);
-	if (!parse_status(line, n, &status)) {
-		client_give_up(client);
-		return not_a_reply(&oldest, line, n, err);
-	}
-	reply->command = oldest.command;
-	reply->number = oldest.number;
-	reply->ok = status.ok;
-	reply->code = status.code;
-	reply->text = status.text;
-	reply->text_len = status.text_len;
-	log_printable(reply->printable, sizeof(reply->printable), status.text,
-	    status.text_len);
-	log_say(LOG_AT_DEBUG, "< %.*s%s%s", status.ok ? 3 : 4, line,
-	    status.text_len > 0 ? " " : "", reply->printable);
-	if (status.ok) {
-		client->reading = oldest.response;
-		client->listing = oldest.command;
-		client->lines = 0;
-		client->listed = 0;
-	}
+	if (reply->ok)
+		begin_response(client, &oldest);
 	return 0;
+}
+
+void
+client_respond(struct client *client, const char *response)
+{
+	bool is_short = response[0] == '\0' || strcmp(response, "*") == 0;
+	const struct queued again = {.command = CMD_AUTH};
+
+	/* It was done with, by a yes that stands for a challenge. */
+	if (client->count == 0) {
+		push(client, &again);
+		client->sent++;
+	}
+	log_say(LOG_AT_DEBUG, "> %s", is_short ? response : "****");
+	conn_send(client->conn, response, strlen(response));
+	conn_send(client->conn, "\r\n", 2);
+	conn_push(client->conn);
 }
 
 int

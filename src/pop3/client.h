@@ -22,6 +22,7 @@ enum client_command {
 	CMD_USER,
 	CMD_PASS,
 	CMD_APOP,
+	CMD_AUTH,
 	CMD_UTF8,
 	CMD_STAT,
 	CMD_UIDL,
@@ -36,6 +37,7 @@ struct client_reply {
 	enum client_command command;
 	uint32_t number; /* of the message, 0 for other commands */
 	bool ok;
+	bool challenge; /* of AUTH: "+", and text is the challenge; not ok */
 	enum resp_code code;
 	const char *text; /* raw, behind the indicator; valid until the next
 			     call of the client */
@@ -80,6 +82,11 @@ void client_drop_unsent(struct client *client);
  */
 int client_reply(
     struct client *client, struct client_reply *reply, struct err *err);
+
+/* The response to a challenge (or to a yes that is meant as one), a line of its
+ * own, of which a trace shows nothing.  The next client_reply is the server's
+ * answer to it. */
+void client_respond(struct client *client, const char *response);
 
 /* Fill err: "server says no to RETR 3: ...".  Always returns -1. */
 int client_refused(

@@ -86,7 +86,7 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 		return -1;
 	if (login_may_queue_ahead(session) && listing_queue(session, err) == -1)
 		return -1;
-	if (login_finish(session, err) == -1)
+	if (login_finish(session, secret, err) == -1)
 		return -1;
 	if (client_queued(session->client) == 0 &&
 	    listing_queue(session, err) == -1)
@@ -94,16 +94,48 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 	return listing_read(&fetch->listing, session, fetch->seen, err);
 }
 
+/* Does the account log in without any? */
+static bool
+needs_secret(const struct account *account)
+{
+	const struct method *named = method_named(account->auth);
+
+	return named == NULL || method_needs_secret(named);
+}
+
+/* A token that the server refuses may just be too old: the command that gave
+ * it is asked once more. */
+static int
+log_in_renewed(struct fetch *fetch, char **secret, struct err *err)
+{
+	char *fresh = secret_renew(fetch->account, *secret);
+
+	if (fresh == NULL)
+		return -1;
+	log_say(LOG_AT_VERBOSE, "%s; once more, with a new token", err->text);
+	mem_free_secret(*secret);
+	*secret = fresh;
+	session_close(&fetch->session);
+	return log_in(fetch, *secret, err);
+}
+
 static int
 connect_account(struct fetch *fetch, struct err *err)
 {
-	char *secret = secret_get(fetch->account, fetch->parent, err);
+	char *secret = NULL;
 	int status;
 
-	if (secret == NULL)
-		return err_prefix(err, "login");
-	confine_writes(fetch);
+	if (needs_secret(fetch->account)) {
+		secret = secret_get(fetch->account, fetch->parent, err);
+		if (secret == NULL)
+			return err_prefix(err, "login");
+	}
+	/* A command that renews a token may have to write it down. */
+	if (!secret_is_renewable(fetch->account))
+		confine_writes(fetch);
 	status = log_in(fetch, secret, err);
+	if (status == -1 && fetch->session.token_refused)
+		status = log_in_renewed(fetch, &secret, err);
 	mem_free_secret(secret);
 	confine_all(fetch);
 	return status;

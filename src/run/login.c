@@ -7,34 +7,53 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "pop3/auth.h"
+#include "pop3/sasl.h"
 #include "run/way.h"
 
-static int
-choose_auth(
-    const struct session *session, enum conf_auth *auth, struct err *err)
+static struct method_facts
+gather_facts(const struct session *session, const char *secret)
 {
 	const struct account *account = session->account;
-	bool has_apop = session->timestamp[0] != '\0';
+	bool tls = conn_tls(session->conn) != NULL;
 
-	*auth = account->auth;
-	if (*auth == CONF_AUTH_APOP && !has_apop)
+	return (struct method_facts){
+	    .capa = &session->capa,
+	    .has_timestamp = session->timestamp[0] != '\0',
+	    .tls = tls,
+	    .verified = tls &&
+		(account->tls_certcheck == CONF_ON ||
+		    account->tls_fingerprint.n > 0),
+	    .local = way_is_private(account),
+	    .fits_line = secret == NULL || strpbrk(secret, "\r\n") == NULL,
+	};
+}
+
+static void
+take_method(struct session *session, const struct method *method)
+{
+	session->method = method;
+	log_say(LOG_AT_VERBOSE, "login: %s (%s)", method_name(method),
+	    session->account->auth == CONF_AUTH_BEST ? method->why
+						     : "as the account says");
+}
+
+static int
+choose_method(struct session *session, const char *secret, struct err *err)
+{
+	struct method_facts facts = gather_facts(session, secret);
+	enum conf_auth said = session->account->auth;
+	const struct method *method = said == CONF_AUTH_BEST
+	    ? method_next(&facts, NULL)
+	    : method_named(said);
+
+	if (method == NULL)
+		return method_none(&facts, err);
+	if (method->way == METHOD_APOP && !facts.has_timestamp)
 		return err_set(err, ERR_UNAVAILABLE,
-		    "login: the greeting has no timestamp that APOP could use");
-	if (*auth != CONF_AUTH_BEST)
-		return 0;
-	if (account->tls == CONF_ON || way_is_private(account)) {
-		*auth = CONF_AUTH_USER;
-		return 0;
-	}
-	if (has_apop) {
-		*auth = CONF_AUTH_APOP;
-		return 0;
-	}
-	err_set(err, ERR_UNAVAILABLE,
-	    "login: no method is safe without TLS; the password was not sent");
-	return err_hint(err,
-	    "use tls on, or auth user if everybody on the way may read the "
-	    "password");
+		    "the greeting has no timestamp that APOP could use");
+	take_method(session, method);
+	return 0;
 }
 
 static int
@@ -55,47 +74,69 @@ queue_apop(struct session *session, const char *secret, struct err *err)
 	return status;
 }
 
+/* What of the method can be sent ahead; with SASL nothing can. */
+static int
+queue_method(struct session *session, const char *secret, struct err *err)
+{
+	struct client *client = session->client;
+
+	if (session->method->way == METHOD_APOP)
+		return queue_apop(session, secret, err);
+	if (session->method->way == METHOD_USER &&
+	    (client_queue(client, CMD_USER, session->account->user, err) ==
+		    -1 ||
+		client_queue(client, CMD_PASS, secret, err) == -1))
+		return -1;
+	return 0;
+}
+
 int
 login_queue(struct session *session, const char *secret, struct err *err)
 {
 	struct client *client = session->client;
-	enum conf_auth auth;
-	int status;
 
-	if (choose_auth(session, &auth, err) == -1)
-		return -1;
+	if (choose_method(session, secret, err) == -1)
+		return err_prefix(err, "login");
 	if (client_unasked_input(client))
 		return err_set(err, ERR_PROTOCOL,
 		    "login: the server answers before it is asked");
 	if (session->capa.utf8 &&
 	    client_queue(client, CMD_UTF8, NULL, err) == -1)
 		return -1;
-	if (auth == CONF_AUTH_APOP) {
-		status = queue_apop(session, secret, err);
-	} else {
-		status =
-		    client_queue(client, CMD_USER, session->account->user, err);
-		if (status == 0)
-			status = client_queue(client, CMD_PASS, secret, err);
-	}
-	return status == 0 ? 0 : err_prefix(err, "login");
+	if (queue_method(session, secret, err) == -1)
+		return err_prefix(err, "login");
+	return 0;
 }
 
+/* To the text of a refusal, what may help. */
 static int
-login_refused(const struct session *session, const struct client_reply *reply,
+explain_refusal(const struct session *session, const struct client_reply *reply,
     struct err *err)
 {
-	client_refused(
-	    reply, session_class_of_no(reply->code, ERR_NOPERM), err);
+	const struct account *account = session->account;
+	const struct capabilities *capa = &session->capa;
+
 	if (reply->code == RESP_IN_USE)
 		err_hint(err, "another program has the mailbox open");
+	else if (err->class == ERR_NOPERM && capa->known &&
+	    session->method->way == METHOD_SASL &&
+	    !method_is_announced(session->method, capa))
+		err_hint(err, "the server does not offer %s, %s%s",
+		    method_name(session->method),
+		    capa->sasl[0] != '\0' ? "but " : "nor any SASL mechanism",
+		    capa->sasl);
 	else if (err->class == ERR_NOPERM)
 		err_hint(err, "check user and password of account %s (%s:%u)",
-		    session->account->name,
-		    session->account->file != NULL ? session->account->file
-						   : "command line",
-		    session->account->line);
+		    account->name,
+		    account->file != NULL ? account->file : "command line",
+		    account->line);
 	return err_prefix(err, "login");
+}
+
+static enum err_class
+class_of_refusal(const struct client_reply *reply)
+{
+	return session_class_of_no(reply->code, ERR_NOPERM);
 }
 
 /* Some servers announce more to those whom they know (RFC 2449). */
@@ -118,12 +159,13 @@ login_may_queue_ahead(const struct session *session)
 {
 	const struct capabilities *capa = &session->capa;
 
-	return session->pipelining &&
+	return session->pipelining && session->method->way != METHOD_SASL &&
 	    (!capa->known || (capa->top && capa->uidl));
 }
 
-int
-login_finish(struct session *session, struct err *err)
+/* The replies to what was queued up to the login's end. */
+static int
+read_replies(struct session *session, struct err *err)
 {
 	struct client_reply reply;
 
@@ -132,8 +174,113 @@ login_finish(struct session *session, struct err *err)
 			return err_prefix(err, "login");
 		if (!reply.ok && reply.command != CMD_UTF8) {
 			client_drop_unsent(session->client);
-			return login_refused(session, &reply, err);
+			client_refused(&reply, class_of_refusal(&reply), err);
+			return explain_refusal(session, &reply, err);
 		}
 	} while (reply.command != CMD_PASS && reply.command != CMD_APOP);
+	return 0;
+}
+
+/* What a server says that offers a mechanism and does not have it: no to the
+ * command, before anything could tell it that the secret is wrong. */
+static bool
+is_not_there(const struct auth_outcome *outcome)
+{
+	return !outcome->secret_sent &&
+	    (outcome->reply.code == RESP_NONE ||
+		outcome->reply.code == RESP_UNKNOWN);
+}
+
+/* "auth on" goes on with the next method that is safe. */
+static bool
+takes_next(struct session *session, const char *secret, struct err *err)
+{
+	struct method_facts facts = gather_facts(session, secret);
+	const struct method *next;
+
+	if (session->account->auth != CONF_AUTH_BEST)
+		return false;
+	next = method_next(&facts, session->method);
+	if (next == NULL)
+		return false;
+	log_say(LOG_AT_VERBOSE, "login: %s", err->text);
+	take_method(session, next);
+	return queue_method(session, secret, err) == 0;
+}
+
+/* The name by which a mechanism knows the server; a socket has none. */
+static const char *
+host_of_server(const struct account *account)
+{
+	if (account->tls_host_override != NULL)
+		return account->tls_host_override;
+	return account->host != NULL ? account->host : "localhost";
+}
+
+/* 0: logged in or, with *again, to be tried by another method. */
+static int
+exchange(
+    struct session *session, const char *secret, bool *again, struct err *err)
+{
+	const struct sasl_params params = {
+	    .mechanism = session->method->mechanism,
+	    .user = session->account->user,
+	    .secret = secret,
+	    .host = host_of_server(session->account),
+	    .port = session->account->port,
+	};
+	struct auth_outcome outcome = {.secret_sent = false};
+	const struct client_reply *reply = &outcome.reply;
+	struct sasl *sasl = sasl_open(&params, err);
+	int status = -1;
+
+	if (sasl == NULL)
+		return err_prefix(err, "login");
+	if (auth_exchange(session->client, sasl,
+		method_is_announced(session->method, &session->capa), &outcome,
+		err) == -1) {
+		err_prefix(err, "login");
+	} else if (reply->ok) {
+		status = 0;
+	} else {
+		auth_refused(sasl, reply, class_of_refusal(reply), err);
+		*again =
+		    is_not_there(&outcome) && takes_next(session, secret, err);
+		session->token_refused = err->class == ERR_NOPERM &&
+		    sasl_needs_token(params.mechanism);
+		status = *again ? 0 : explain_refusal(session, reply, err);
+	}
+	sasl_close(sasl);
+	return status;
+}
+
+/* SASL wants the line for itself. */
+static int
+settle_utf8(struct session *session, struct err *err)
+{
+	struct client_reply reply;
+
+	while (client_queued(session->client) > 0)
+		if (client_reply(session->client, &reply, err) == -1)
+			return err_prefix(err, "login");
+	return 0;
+}
+
+int
+login_finish(struct session *session, const char *secret, struct err *err)
+{
+	bool again = true;
+
+	session->token_refused = false;
+	if (session->method->way == METHOD_SASL &&
+	    settle_utf8(session, err) == -1)
+		return -1;
+	while (again && session->method->way == METHOD_SASL) {
+		again = false;
+		if (exchange(session, secret, &again, err) == -1)
+			return -1;
+	}
+	if (again && read_replies(session, err) == -1)
+		return -1;
 	return ask_again(session, err);
 }

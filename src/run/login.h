@@ -9,9 +9,10 @@
 #include "run/session.h"
 
 /*
- * Queue the login with the method that the account names or that is safe
- * here; ERR_NOPERM or ERR_UNAVAILABLE, before anything is sent, if there is
- * none.  What the caller queues behind it travels in the same flight.
+ * Choose the method that the account names or that is safe here (secret may
+ * be NULL if the method needs none), and queue what of it can be sent at
+ * once.  ERR_UNAVAILABLE, before anything is sent, if there is none.  What
+ * the caller queues behind it travels in the same flight.
  */
 int login_queue(struct session *session, const char *secret, struct err *err);
 
@@ -19,8 +20,12 @@ int login_queue(struct session *session, const char *secret, struct err *err);
  * its capabilities again in between? */
 bool login_may_queue_ahead(const struct session *session);
 
-/* Read the replies to login_queue, and ask CAPA once more where that
- * may tell something new.  ERR_NOPERM: login refused. */
-int login_finish(struct session *session, struct err *err);
+/*
+ * Read the replies to login_queue, or do what can only be done step by step,
+ * and ask CAPA once more where that may tell something new.  ERR_NOPERM:
+ * login refused; then the session's token_refused says whether the secret is
+ * a token, which a new one could replace.
+ */
+int login_finish(struct session *session, const char *secret, struct err *err);
 
 #endif

@@ -386,3 +386,32 @@ secret_get(const struct account *account, int parent, struct err *err)
 		log_mask(secret, strlen(secret));
 	return secret;
 }
+
+bool
+secret_is_renewable(const struct account *account)
+{
+	return account->password == NULL && account->passwordeval != NULL &&
+	    (account->auth == CONF_AUTH_OAUTHBEARER ||
+		account->auth == CONF_AUTH_XOAUTH2);
+}
+
+char *
+secret_renew(const struct account *account, const char *refused)
+{
+	struct err err;
+	char *secret;
+
+	if (!secret_is_renewable(account))
+		return NULL;
+	secret = from_command(account, -1, &err);
+	if (secret == NULL) {
+		log_say(LOG_AT_WARNING, "a new token: %s", err.text);
+		return NULL;
+	}
+	log_mask(secret, strlen(secret));
+	if (strcmp(secret, refused) != 0)
+		return secret;
+	log_say(LOG_AT_VERBOSE, "passwordeval prints the same token again");
+	mem_free_secret(secret);
+	return NULL;
+}

@@ -3,6 +3,8 @@
 #ifndef RUN_SECRET_H
 #define RUN_SECRET_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "conf/conf.h"
 
@@ -17,5 +19,12 @@
  * source that is there and fails.
  */
 char *secret_get(const struct account *account, int parent, struct err *err);
+
+/* Is it an access token that a command can print anew? */
+bool secret_is_renewable(const struct account *account);
+
+/* The new token in place of one that was refused, masked and to be freed as
+ * above; NULL if there is none, or no other. */
+char *secret_renew(const struct account *account, const char *refused);
 
 #endif

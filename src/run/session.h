@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "pop3/client.h"
+#include "run/method.h"
 #include "wire/conn.h"
 #include "wire/tunnel.h"
 
@@ -28,6 +29,8 @@ struct session {
 	int64_t end;	     /* the clock when the session must be over */
 	bool without_capa;   /* the server dropped the line when asked */
 	char timestamp[512]; /* of the greeting, for APOP; "" for none */
+	const struct method *method; /* of the login */
+	bool token_refused; /* the login failed, and a new token may help */
 };
 
 /*

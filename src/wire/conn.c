@@ -368,6 +368,15 @@ get_more(struct conn *conn, struct err *err)
 void
 conn_send(struct conn *conn, const void *data, size_t n)
 {
+	struct buf larger = {0};
+
+	/* A buffer that just grows leaves copies of a secret behind. */
+	if (conn->out.len + n > conn->out.cap) {
+		buf_room(&larger, conn->out.len + n);
+		buf_append(&larger, conn->out.data, conn->out.len);
+		buf_wipe(&conn->out);
+		conn->out = larger;
+	}
 	buf_append(&conn->out, data, n);
 }
 

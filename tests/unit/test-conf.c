@@ -378,6 +378,8 @@ test_values(void)
 	accepted("auth", "auth", "on");
 	accepted("auth APOP", "auth", "apop");
 	accepted("auth user", "auth", "user");
+	accepted("auth Plain", "auth", "plain");
+	accepted("auth OAUTHBEARER", "auth", "oauthbearer");
 	accepted("timeout off", "timeout", "off");
 	accepted("timeout 0x10", "timeout", "16");
 	accepted("port 0x6e", "port", "110");
@@ -433,9 +435,9 @@ test_bad_values(void)
 	    {"killsize 99999999999999999999", "not off or a size"},
 	    {"max_bytes 0", "above 0"}, {"max_messages 0", "above 0"},
 	    {"keep 0d", "a time such as"}, {"keep 30", "a time such as"},
-	    {"order up", "oldest or newest"}, {"auth off", "not on, user"},
+	    {"order up", "oldest or newest"},
+	    {"auth off", "not on or a method"},
 	    {"auth SCRAM-SHA-1", "not supported yet"},
-	    {"auth plain", "not supported yet"},
 	    {"source_ip a", "not an IPv4 or IPv6 address"},
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},

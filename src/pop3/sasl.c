@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: ISC */
+#include "pop3/sasl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define REASON_MAX 512
+
+struct sasl {
+	const struct sasl_params *params;
+	unsigned int steps; /* responses given */
+	bool complete;	    /* nothing is left to be said */
+	bool is_secret;	    /* the response in the making */
+	bool gave_secret;   /* any so far */
+	char reason[REASON_MAX];
+};
+
+static void
+give_secret(struct sasl *sasl)
+{
+	sasl->is_secret = true;
+	sasl->gave_secret = true;
+}
+
+/*
+ * The mechanisms of our own
+ */
+
+static int
+step_plain(struct sasl *sasl, const struct buf *challenge, struct buf *response,
+    struct err *err)
+{
+	const struct sasl_params *params = sasl->params;
+
+	(void)challenge;
+	(void)err;
+	buf_append(response, "", 1);
+	buf_puts(response, params->user);
+	buf_append(response, "", 1);
+	buf_puts(response, params->secret);
+	give_secret(sasl);
+	sasl->complete = true;
+	return 0;
+}
+
+/* Servers ask "Username:" and "Password:", or in words of their own. */
+static int
+step_login(struct sasl *sasl, const struct buf *challenge, struct buf *response,
+    struct err *err)
+{
+	(void)challenge;
+	(void)err;
+	if (sasl->steps == 0) {
+		buf_puts(response, sasl->params->user);
+		return 0;
+	}
+	buf_puts(response, sasl->params->secret);
+	give_secret(sasl);
+	sasl->complete = true;
+	return 0;
+}
+
+/* Whose mailbox: the server then cannot take another one that the
+ * certificate would open. */
+static int
+step_external(struct sasl *sasl, const struct buf *challenge,
+    struct buf *response, struct err *err)
+{
+	(void)challenge;
+	(void)err;
+	buf_puts(response, sasl->params->user);
+	sasl->complete = true;
+	return 0;
+}
+
+/* A second challenge is the reason of a no (RFC 7628, section 3.2.3); it
+ * wants an answer before the no comes. */
+static void
+note_reason(struct sasl *sasl, const struct buf *challenge)
+{
+	log_printable(sasl->reason, sizeof(sasl->reason), challenge->data,
+	    challenge->len);
+	if (sasl->reason[0] == '\0')
+		strlcpy(sasl->reason, "no reason", sizeof(sasl->reason));
+	sasl->complete = true;
+}
+
+static int
+step_xoauth2(struct sasl *sasl, const struct buf *challenge,
+    struct buf *response, struct err *err)
+{
+	const struct sasl_params *params = sasl->params;
+
+	(void)err;
+	if (sasl->steps > 0) {
+		note_reason(sasl, challenge);
+		return 0;
+	}
+	buf_puts(response, "user=");
+	buf_puts(response, params->user);
+	buf_puts(response, "\1auth=Bearer ");
+	buf_puts(response, params->secret);
+	buf_puts(response, "\1\1");
+	give_secret(sasl);
+	return 0;
+}
+
+/* A saslname (RFC 5802, section 5.1). */
+static void
+put_saslname(struct buf *dst, const char *name)
+{
+	for (; *name != '\0'; name++) {
+		if (*name == ',')
+			buf_puts(dst, "=2C");
+		else if (*name == '=')
+			buf_puts(dst, "=3D");
+		else
+			buf_append(dst, name, 1);
+	}
+}
+
+static int
+step_oauthbearer(struct sasl *sasl, const struct buf *challenge,
+    struct buf *response, struct err *err)
+{
+	const struct sasl_params *params = sasl->params;
+
+	(void)err;
+	if (sasl->steps > 0) {
+		note_reason(sasl, challenge);
+		buf_puts(response, "\1");
+		return 0;
+	}
+	buf_puts(response, "n,a=");
+	put_saslname(response, params->user);
+	buf_puts(response, ",\1host=");
+	buf_puts(response, params->host);
+	buf_puts(response, "\1port=");
+	buf_puts(response, params->port);
+	buf_puts(response, "\1auth=Bearer ");
+	buf_puts(response, params->secret);
+	buf_puts(response, "\1\1");
+	give_secret(sasl);
+	return 0;
+}
+
+/*
+ * The table
+ */
+
+enum secret_kind {
+	NO_SECRET,
+	PASSWORD,
+	TOKEN,
+};
+
+typedef int step(struct sasl *sasl, const struct buf *challenge,
+    struct buf *response, struct err *err);
+
+/* Who begins, and what the client makes of challenges. */
+enum listening {
+	DEAF,	      /* they may say anything */
+	SPEAKS_FIRST, /* the first one has nothing to say */
+	LISTENS,
+};
+
+static const struct mechanism {
+	const char *name;
+	enum secret_kind secret;
+	enum listening listening;
+	/* Whether the first response may stand in the line of AUTH.  Never a
+	 * token: Microsoft 365 hangs up, and it would not fit anyway. */
+	bool initial;
+	step *step;
+} mechanisms[] = {
+    [SASL_PLAIN] = {"PLAIN", PASSWORD, DEAF, true, step_plain},
+    [SASL_LOGIN] = {"LOGIN", PASSWORD, DEAF, false, step_login},
+    [SASL_EXTERNAL] = {"EXTERNAL", NO_SECRET, DEAF, true, step_external},
+    [SASL_OAUTHBEARER] = {"OAUTHBEARER", TOKEN, SPEAKS_FIRST, false,
+	step_oauthbearer},
+    [SASL_XOAUTH2] = {"XOAUTH2", TOKEN, SPEAKS_FIRST, false, step_xoauth2},
+    [SASL_CRAM_MD5] = {"CRAM-MD5", PASSWORD, LISTENS, false, NULL},
+    [SASL_DIGEST_MD5] = {"DIGEST-MD5", PASSWORD, LISTENS, false, NULL},
+    [SASL_SCRAM_SHA_1] = {"SCRAM-SHA-1", PASSWORD, SPEAKS_FIRST, true, NULL},
+    [SASL_SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", PASSWORD, SPEAKS_FIRST, true,
+	NULL},
+    [SASL_SCRAM_SHA_256] = {"SCRAM-SHA-256", PASSWORD, SPEAKS_FIRST, true,
+	NULL},
+    [SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", PASSWORD, SPEAKS_FIRST,
+	true, NULL},
+    [SASL_GSSAPI] = {"GSSAPI", NO_SECRET, SPEAKS_FIRST, true, NULL},
+    [SASL_NTLM] = {"NTLM", PASSWORD, SPEAKS_FIRST, false, NULL},
+};
+
+const char *
+sasl_name(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].name;
+}
+
+bool
+sasl_has(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].step != NULL;
+}
+
+bool
+sasl_needs_secret(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].secret != NO_SECRET;
+}
+
+bool
+sasl_needs_token(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].secret == TOKEN;
+}
+
+bool
+sasl_has_initial_response(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].initial;
+}
+
+/* Anything else would end the token within the message, or is the output of
+ * a helper that failed. */
+static int
+check_token(const char *token, struct err *err)
+{
+	for (const char *s = token; *s != '\0'; s++)
+		if (*s <= ' ' || *s > '~')
+			return err_set(err, ERR_CONFIG,
+			    "the secret is no access token: it has a character "
+			    "that none may have (RFC 6750)");
+	return 0;
+}
+
+struct sasl *
+sasl_open(const struct sasl_params *params, struct err *err)
+{
+	const char *name = sasl_name(params->mechanism);
+	struct sasl *sasl;
+
+	if (sasl_needs_token(params->mechanism) &&
+	    check_token(params->secret, err) == -1)
+		return NULL;
+	if (!sasl_has(params->mechanism)) {
+		err_set(err, ERR_CONFIG, "%s is not there", name);
+		return NULL;
+	}
+	sasl = mem_zero(1, sizeof(*sasl));
+	sasl->params = params;
+	return sasl;
+}
+
+void
+sasl_close(struct sasl *sasl)
+{
+	free(sasl);
+}
+
+/* What a response may take, so that its buffer need not grow: one that does
+ * leaves copies of a secret behind. */
+static void
+make_room(const struct sasl_params *params, struct buf *response)
+{
+	buf_room(response,
+	    128 + 3 * strlen(params->user) + strlen(params->host) +
+		strlen(params->port) +
+		(params->secret != NULL ? strlen(params->secret) : 0));
+}
+
+/* What the mechanism is to hear of it.  Of servers that refuse a token, the
+ * words matter, whether they are base64 or not. */
+static int
+decode(const struct sasl *sasl, const char *text, size_t n, struct buf *out,
+    struct err *err)
+{
+	const struct mechanism *mechanism =
+	    &mechanisms[sasl->params->mechanism];
+
+	if (text == NULL || mechanism->listening == DEAF ||
+	    (mechanism->listening == SPEAKS_FIRST && sasl->steps == 0))
+		return 0;
+	if (n / 4 * 3 > SASL_CHALLENGE_MAX)
+		return err_set(err, ERR_PROTOCOL,
+		    "a challenge of more than %d octets", SASL_CHALLENGE_MAX);
+	if (digest_base64_decode(text, n, out))
+		return 0;
+	if (mechanism->secret != TOKEN)
+		return err_set(err, ERR_PROTOCOL, "the challenge is no base64");
+	buf_append(out, text, n);
+	return 0;
+}
+
+static int
+respond(struct sasl *sasl, const char *challenge, size_t n,
+    struct buf *response, struct err *err)
+{
+	const struct mechanism *mechanism =
+	    &mechanisms[sasl->params->mechanism];
+	struct buf decoded = {0};
+	int status;
+
+	if (sasl->complete)
+		return err_set(err, ERR_PROTOCOL,
+		    "the server asks for more than %s has to say",
+		    mechanism->name);
+	make_room(sasl->params, response);
+	sasl->is_secret = false;
+	status = decode(sasl, challenge, n, &decoded, err);
+	if (status == 0)
+		status = mechanism->step(sasl, &decoded, response, err);
+	buf_wipe(&decoded);
+	return status;
+}
+
+char *
+sasl_step(struct sasl *sasl, const char *challenge, size_t n, struct err *err)
+{
+	struct buf response = {0};
+	char *encoded = NULL;
+
+	if (respond(sasl, challenge, n, &response, err) == 0) {
+		sasl->steps++;
+		if (sasl->is_secret)
+			log_mask(response.data, response.len);
+		encoded = digest_base64(response.data, response.len);
+	}
+	buf_wipe(&response);
+	return encoded;
+}
+
+enum sasl_mechanism
+sasl_mechanism(const struct sasl *sasl)
+{
+	return sasl->params->mechanism;
+}
+
+bool
+sasl_is_silent(const struct sasl *sasl)
+{
+	return sasl->steps == 0;
+}
+
+bool
+sasl_gave_secret(const struct sasl *sasl)
+{
+	return sasl->gave_secret;
+}
+
+const char *
+sasl_reason(const struct sasl *sasl)
+{
+	return sasl->reason;
+}
+
+int
+sasl_finish(const struct sasl *sasl, struct err *err)
+{
+	enum sasl_mechanism mechanism = sasl->params->mechanism;
+	bool has_token = sasl_needs_token(mechanism);
+
+	if (sasl->reason[0] != '\0')
+		return err_set(err, ERR_PROTOCOL,
+		    "the server says yes after a reason for no: %s",
+		    sasl->reason);
+	if (sasl->complete || (has_token && sasl->steps == 1))
+		return 0;
+	return err_set(err, ERR_PROTOCOL,
+	    "the server says yes before %s is at its end",
+	    sasl_name(mechanism));
+}

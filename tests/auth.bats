@@ -1,0 +1,426 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# SASL: the exchange line by line, which method is taken, and what never is.
+
+load lib
+
+token=ya29.a0AfH6SMBx-_~+/abc==
+
+# b64 TEXT: as it stands in the conversation; TEXT knows \0 and \1.
+b64() {
+	printf "$1" | base64 -w 0
+}
+
+# after_login: the rest of a script, for an empty mailbox.
+after_login() {
+	printf '%s\n' "C: STAT" "S: +OK 0 0" "C: UIDL" "S: +OK" "S: ." "C: LIST" \
+	    "S: +OK" "S: ." "C: QUIT" "S: +OK"
+}
+
+# dialogue SASL-LINE [script line ...]: a server that has that capability
+# ("": no CAPA) plays these steps, and nothing may come after them.
+dialogue() {
+	local line sasl=$1
+	shift
+	{
+		printf '%s\n' "S: +OK ready" "C: CAPA"
+		if [ -n "$sasl" ]; then
+			printf 'S: %s\n' "+OK" TOP UIDL PIPELINING "$sasl" .
+		else
+			echo "S: -ERR"
+		fi
+		for line; do
+			printf '%s\n' "$line"
+		done
+		echo EXPECT-EOF
+	} >"$BATS_TEST_TMPDIR/dialogue"
+	start_popd script "$BATS_TEST_TMPDIR/dialogue"
+}
+
+assert_masked() {
+	local secret
+	for secret; do
+		[[ $output$stderr != *"$secret"* ]] || {
+			printf 'leaked: %s\n%s\n' "$secret" "$stderr" >&2
+			return 1
+		}
+	done
+}
+
+@test "plain: in one line where the server announces it" {
+	dialogue "SASL LOGIN PLAIN" "C: AUTH PLAIN $(b64 '\0alice\0sesame')" \
+	    "S: +OK" "$(after_login)"
+	rc "auth plain"
+	run_poplar -d
+	expect_exit 0
+	assert_played
+	[[ $stderr == *"> AUTH PLAIN ****"* ]]
+	assert_masked sesame "$(b64 '\0alice\0sesame')"
+}
+
+@test "plain: in two lines where it is not announced" {
+	dialogue "" "C: AUTH PLAIN" "S: + " \
+	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+	rc "auth plain"
+	run_poplar -d
+	expect_exit 0
+	assert_played
+	assert_masked sesame "$(b64 '\0alice\0sesame')"
+}
+
+@test "plain: in two lines where one would be longer than 255 octets" {
+	local password
+	password=$(printf 'p%.0s' {1..180})
+	dialogue "SASL PLAIN" "C: AUTH PLAIN" "S: + " \
+	    "C: $(b64 "\\0alice\\0$password")" "S: +OK" "$(after_login)"
+	rc "auth plain" "password $password"
+	run_poplar
+	expect_exit 0
+	assert_played
+	# AUTH PLAIN and 240 of base64 are 253 with their line end.
+	password=${password:0:173}
+	dialogue "SASL PLAIN" \
+	    "C: AUTH PLAIN $(b64 "\\0alice\\0$password")" "S: +OK" \
+	    "$(after_login)"
+	rc "auth plain" "password $password"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "a + without its blank, and one with words, ask for the response" {
+	for plus in "+" "+ go ahead" "+R28gYWhlYWQ="; do
+		dialogue "" "C: AUTH PLAIN" "S: $plus" \
+		    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+		rc "auth plain"
+		run_poplar
+		expect_exit 0
+		assert_played
+	done
+}
+
+@test "+OK where + belongs, as Exchange 2003 says it" {
+	dialogue "" "C: AUTH PLAIN" "S: +OK" \
+	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+	rc "auth plain"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "login: user and password, whatever the server asks" {
+	for asks in "VXNlcm5hbWU6 UGFzc3dvcmQ6" "VXNlciBOYW1lAA== UGFzc3dvcmQA" \
+	    "username? password?"; do
+		dialogue "SASL LOGIN" "C: AUTH LOGIN" "S: + ${asks% *}" \
+		    "C: $(b64 alice)" "S: + ${asks#* }" "C: $(b64 sesame)" \
+		    "S: +OK" "$(after_login)"
+		rc "auth login"
+		run_poplar -d
+		expect_exit 0
+		assert_played
+		assert_masked sesame "$(b64 sesame)"
+	done
+}
+
+@test "external: the user's name, and no password is asked for" {
+	dialogue "SASL EXTERNAL" "C: AUTH EXTERNAL $(b64 alice)" "S: +OK" \
+	    "$(after_login)"
+	rc "auth external"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "a secret with CR or LF goes through SASL as it is" {
+	dialogue "SASL PLAIN" "C: AUTH PLAIN $(b64 '\0alice\0se\rDELE 1')" \
+	    "S: +OK" "$(after_login)"
+	rc "auth plain" "passwordeval printf 'se\\rDELE 1\\n'"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "xoauth2: always in two steps" {
+	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: + " \
+	    "C: $(b64 "user=alice\\1auth=Bearer $token\\1\\1")" "S: +OK" \
+	    "$(after_login)"
+	rc "auth xoauth2" "password $token"
+	run_poplar -d
+	expect_exit 0
+	assert_played
+	assert_masked "$token" "$(b64 "user=alice\\1auth=Bearer $token\\1\\1")"
+}
+
+@test "xoauth2 in one line is what such a server would hang up on" {
+	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" "C~ *" "S: +OK" \
+	    "$(after_login)"
+	rc "auth xoauth2" "password $token"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "oauthbearer: host, port, and a name that needs quoting" {
+	dialogue "SASL OAUTHBEARER" "C: AUTH OAUTHBEARER" "S: + " "ANY" \
+	    "S: +OK" "$(after_login)"
+	rc "auth oauthbearer" "password $token" "user a,b=c"
+	run_poplar
+	expect_exit 0
+	assert_played
+	dialogue "SASL OAUTHBEARER" "C: AUTH OAUTHBEARER" "S: + " "ANY" \
+	    "S: -ERR no"
+	rc "auth oauthbearer" "password $token" "user a,b=c"
+	run_poplar
+	expect_exit 77
+	assert_played
+}
+
+@test "oauthbearer: the message of RFC 7628, word by word" {
+	local message
+	start_popd script --repeat <(printf '%s\n' "S: +OK" "C: CAPA" \
+	    "S: -ERR" "C: AUTH OAUTHBEARER" "S: +" "ANY" "S: +OK" \
+	    "$(after_login)") --log "$LOG"
+	rc "auth oauthbearer" "password $token" "user a,b=c"
+	run_poplar
+	message=$(sed -n 's/^1 C: \(bi[A-Za-z0-9+/=]*\)$/\1/p' "$LOG")
+	printf 'n,a=a=2Cb=3Dc,\1host=127.0.0.1\1port=%s\1auth=Bearer %s\1\1' \
+	    "$PORT" "$token" | cmp - <(base64 -d <<<"$message")
+}
+
+@test "a token of 8,000 octets" {
+	local long
+	long=$(head -c 8000 /dev/zero | tr '\0' t)
+	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" \
+	    "C: $(b64 "user=alice\\1auth=Bearer $long\\1\\1")" "S: +OK" \
+	    "$(after_login)"
+	rc "auth xoauth2" "passwordeval head -c 8000 /dev/zero | tr '\\0' t"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 0
+	assert_played
+	assert_masked tttt dHR0
+}
+
+@test "what is no token is not sent" {
+	dialogue "SASL XOAUTH2"
+	rc "auth xoauth2" "password error: no refresh token"
+	run_poplar
+	expect_exit 78
+	says "login: the secret is no access token"
+	assert_masked "no refresh"
+	assert_played
+}
+
+@test "xoauth2: the reason of a no is shown, and answered" {
+	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" "ANY" \
+	    "S: + $(b64 '{"status":"401","schemes":"Bearer\x1b[31m"}')" \
+	    "C: " "S: -ERR [AUTH] Authentication failed."
+	rc "auth xoauth2" "password $token"
+	run_poplar
+	expect_exit 77
+	says "login: server says no to AUTH XOAUTH2: [AUTH] Authentication" \
+	    ' ({"status":"401","schemes":"Bearer\x1b[31m"})'
+	assert_played
+}
+
+@test "oauthbearer: the reason of a no is answered with ^A" {
+	dialogue "SASL OAUTHBEARER" "C: AUTH OAUTHBEARER" "S: +" "ANY" \
+	    "S: + $(b64 '{"status":"invalid_token"}')" \
+	    "C: AQ==" "S: -ERR no"
+	rc "auth oauthbearer" "password $token"
+	run_poplar
+	expect_exit 77
+	says ': no ({"status":"invalid_token"})'
+	assert_played
+}
+
+@test "a yes after the reason of a no is none" {
+	dialogue "SASL OAUTHBEARER" "C: AUTH OAUTHBEARER" "S: +" "ANY" \
+	    "S: + $(b64 '{"status":"invalid_token"}')" \
+	    "C: AQ==" "S: +OK"
+	rc "auth oauthbearer" "password $token"
+	run_poplar
+	expect_exit 76
+	assert_played
+}
+
+@test "a refused token: passwordeval once more, and a new line" {
+	{
+		printf '%s\n' "S: +OK" "C: CAPA" "S: -ERR" "C: AUTH XOAUTH2" \
+		    "S: +" "C: $(b64 'user=alice\1auth=Bearer first\1\1')" \
+		    "S: -ERR [AUTH] expired"
+	} >"$BATS_TEST_TMPDIR/old"
+	{
+		printf '%s\n' "S: +OK" "C: CAPA" "S: -ERR" "C: AUTH XOAUTH2" \
+		    "S: +" "C: $(b64 'user=alice\1auth=Bearer second\1\1')" \
+		    "S: +OK" "$(after_login)"
+	} >"$BATS_TEST_TMPDIR/new"
+	start_popd script "$BATS_TEST_TMPDIR/old" "$BATS_TEST_TMPDIR/new"
+	cat >"$HOME/helper" <<-'X'
+		if [ -e "$HOME/called" ]; then echo second; else echo first; fi
+		echo x >>"$HOME/called"
+	X
+	rc "auth xoauth2" "passwordeval sh ~/helper"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 0
+	assert_played
+	assert_equal "$(wc -l <"$HOME/called")" 2
+	assert_masked first second "$(b64 first)" "$(b64 second)"
+}
+
+@test "a refused token: the same one again is not tried twice" {
+	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" "ANY" "S: -ERR no"
+	rc "auth xoauth2" "passwordeval echo x >>~/called; echo token"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 77
+	says "server says no to AUTH XOAUTH2"
+	assert_played
+	assert_equal "$(wc -l <"$HOME/called")" 2
+}
+
+@test "a refused password is not evaluated twice" {
+	dialogue "SASL PLAIN" "C~ AUTH PLAIN *" "S: -ERR no"
+	rc "auth plain" "passwordeval echo x >>~/called; echo sesame"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 77
+	assert_played
+	assert_equal "$(wc -l <"$HOME/called")" 1
+}
+
+@test "refusals of AUTH: exit codes as for PASS" {
+	local case
+	for case in "77 -ERR no" "77 -ERR [AUTH] no" "77 -ERR [FROBNICATE] no" \
+	    "75 -ERR [IN-USE] no" "75 -ERR [LOGIN-DELAY] no" \
+	    "75 -ERR [SYS/TEMP] no" "69 -ERR [SYS/PERM] no" "77 -ERR"; do
+		dialogue "SASL PLAIN" "C~ AUTH PLAIN *" "S: ${case#* }" \
+		   
+		rc "auth plain"
+		run_poplar
+		expect_exit "${case%% *}"
+		says "login: server says no to AUTH PLAIN"
+		assert_played
+	done
+}
+
+@test "a method that is named is the only one tried" {
+	dialogue "SASL PLAIN LOGIN" "C: AUTH XOAUTH2" "S: -ERR unsupported"
+	rc "auth xoauth2"
+	run_poplar
+	expect_exit 77
+	says "hint: the server does not offer XOAUTH2, but PLAIN LOGIN"
+	assert_played
+}
+
+@test "a server that asks for more, or without end, is left" {
+	dialogue "SASL PLAIN" "C~ AUTH PLAIN *" "S: + $(b64 more)" "C: *"
+	rc "auth plain"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH PLAIN: the server asks for more"
+	assert_played
+}
+
+@test "a server that echoes what was sent is masked" {
+	for sent in sesame "$(b64 sesame)" "$(b64 '\0alice\0sesame')"; do
+		dialogue "SASL PLAIN" "C~ AUTH PLAIN *" \
+		    "S: -ERR you said $sent"
+		rc "auth plain"
+		run_poplar -d
+		expect_exit 77
+		says "you said ****"
+		assert_masked "$sent"
+	done
+}
+
+@test "an answer to AUTH that is none: 76" {
+	dialogue "SASL PLAIN" "C~ AUTH PLAIN *" "S: what?"
+	rc "auth plain"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH PLAIN: the answer to AUTH is no reply: what?"
+	assert_played
+}
+
+# offers SASL-LINE [poplarrc line ...]: under TLS, auth on; sets LOG.
+offers() {
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --resp "CAPA=+OK\\r\\n$1\\r\\n." \
+	    --resp 'AUTH=-ERR no such mechanism'
+	shift
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth on" "$@"
+	run_poplar -v
+}
+
+@test "auth on: USER where nothing is announced, or it is" {
+	offers "TOP"
+	expect_exit 0
+	logged '^1 C: USER'
+	stop_server
+	offers 'USER\r\nSASL PLAIN'
+	expect_exit 0
+	logged '^1 C: USER'
+}
+
+@test "auth on: PLAIN where USER is not announced, and before LOGIN" {
+	offers 'SASL LOGIN PLAIN'
+	expect_exit 77
+	logged '^1 C: AUTH PLAIN'
+	[ "$(count_logged '^1 C: AUTH')" -eq 1 ]
+	not logged 'C: PASS'
+}
+
+@test "auth on: PLAIN for a secret that USER cannot send" {
+	offers 'USER\r\nSASL PLAIN' "passwordeval printf 'a\\rb\\n'"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -v
+	expect_exit 77
+	[[ $stderr == *"AUTH PLAIN"* ]]
+}
+
+@test "auth on: what is offered and then is not there, the next one tried" {
+	# Too long for one line, so that nothing of it is sent with the command.
+	offers 'SASL LOGIN PLAIN' "password $(printf 'p%.0s' {1..180})"
+	expect_exit 77
+	logged '^1 C: AUTH PLAIN$'
+	logged '^1 C: AUTH LOGIN$'
+	says "login: server says no to AUTH LOGIN: no such mechanism"
+}
+
+@test "auth on: a token is never what the password is taken for" {
+	offers 'SASL XOAUTH2 OAUTHBEARER'
+	expect_exit 69
+	says "login: the server offers only XOAUTH2 OAUTHBEARER" \
+	    "hint: it wants an access token"
+	not logged -E 'AUTH|PASS'
+}
+
+@test "auth on: not a word of the password where TLS is not verified" {
+	tls_as selfsigned
+	serve --tls implicit "${TLS[@]}" --capa 'SASL PLAIN LOGIN' --apop
+	rc "tls on" "tls_certcheck off" "auth on"
+	run_poplar
+	expect_exit 69
+	says "login: no method is safe while the server's certificate is not" \
+	    "hint: pin it with tls_fingerprint" "auth user"
+	not logged -E 'AUTH|PASS|APOP'
+}
+
+@test "auth on: no SASL in the clear, APOP if there is any" {
+	serve --capa 'SASL PLAIN LOGIN CRAM-MD5 DIGEST-MD5'
+	rc "auth on"
+	run_poplar
+	expect_exit 69
+	says "login: no method is safe without TLS"
+	not logged -E 'AUTH|PASS'
+	stop_server
+	serve --apop --capa 'SASL PLAIN LOGIN CRAM-MD5 DIGEST-MD5'
+	rc "auth on"
+	run_poplar
+	expect_exit 0
+	logged '^1 C: APOP'
+}
