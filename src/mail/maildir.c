@@ -19,11 +19,12 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/flush.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "mail/owner.h"
 
-#define BATCH_MAX 128
+#define BATCH_MAX 256
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
 #define NAME_ROOM 256
@@ -67,11 +68,11 @@ struct maildir {
 	bool swept;
 	bool root_synced;
 	uint64_t count;	   /* messages begun */
-	size_t n_open;	   /* staged ones with a descriptor */
+	size_t n_open;	   /* staged ones that are not durable */
 	size_t open_limit; /* for n_open */
 	size_t n_staged;
-	size_t n_published; /* the first so many have left tmp/ */
-	struct staged *staged;
+	size_t n_published;    /* the first so many have left tmp/ */
+	struct staged *staged; /* the first n_open of them are open */
 	/* the message between begin and stage; fd is -1 when there is none */
 	struct staged current;
 	uint64_t written;
@@ -678,15 +679,31 @@ maildir_write(
 }
 
 static int
-sync_message(struct maildir *maildir, struct staged *message, struct err *err)
+close_durable(struct maildir *maildir, struct staged *message, struct err *err)
 {
 	int fd = message->fd;
 
-	if (fdatasync(fd) == -1)
-		return fail(maildir, message, "flush", err);
 	message->fd = -1;
 	if (close(fd) == -1)
 		return fail(maildir, message, "close", err);
+	return 0;
+}
+
+/* Make the data of n open messages durable, and close them. */
+static int
+flush_messages(
+    struct maildir *maildir, struct staged *messages, size_t n, struct err *err)
+{
+	int fds[BATCH_MAX] = {0};
+	size_t failed;
+
+	for (size_t i = 0; i < n; i++)
+		fds[i] = messages[i].fd;
+	if (flush_files(fds, n, &failed) == -1)
+		return fail(maildir, &messages[failed], "flush", err);
+	for (size_t i = 0; i < n; i++)
+		if (close_durable(maildir, &messages[i], err) == -1)
+			return -1;
 	return 0;
 }
 
@@ -706,7 +723,7 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	strlcpy(place, current->name, DELIVER_PLACE_MAX);
 	/* Where few descriptors are allowed, flush it now. */
 	if (maildir->n_open >= maildir->open_limit &&
-	    sync_message(maildir, current, err) == -1)
+	    flush_messages(maildir, current, 1, err) == -1)
 		return DELIVER_FAILED;
 	maildir->n_open += current->fd != -1;
 	maildir->staged[maildir->n_staged++] = *current;
@@ -717,10 +734,9 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 static int
 sync_all(struct maildir *maildir, struct err *err)
 {
-	for (size_t i = 0; i < maildir->n_staged; i++)
-		if (maildir->staged[i].fd != -1 &&
-		    sync_message(maildir, &maildir->staged[i], err) == -1)
-			return -1;
+	if (flush_messages(maildir, maildir->staged, maildir->n_open, err) ==
+	    -1)
+		return -1;
 	maildir->n_open = 0;
 	if (maildir->root_synced)
 		return 0;

@@ -77,9 +77,14 @@ def huge():
     return messages
 
 
+def dozen():
+    """Enough for a Maildir to flush them by several threads."""
+    return {"m%02d" % i: small_message(i) for i in range(16)}
+
+
 def many():
     """More than two batches."""
-    return {"m%04d" % i: small_message(i) for i in range(270)}
+    return {"m%04d" % i: small_message(i) for i in range(530)}
 
 
 def as_delivered(wire):
@@ -124,7 +129,8 @@ class Config:
         self.kind, self.keep, self.pipelining = kind, keep, pipelining
         self.messages, self.state = messages, state
         self.old = OLD_MBOX if old else b""
-        self.box = {"few": few, "huge": huge, "many": many}[messages]()
+        self.box = {"few": few, "huge": huge, "dozen": dozen,
+                    "many": many}[messages]()
 
     def __str__(self):
         return "%s, keep %s, pipelining %s, %s messages%s" % (

@@ -41,7 +41,7 @@ from lab import Config, Lab, Tap, Violation, in_threads, read, remove, write
 
 TRACED = ("openat,open,creat,write,writev,pwrite64,ftruncate,fsync,fdatasync,"
           "syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,"
-          "mkdirat,lseek,close,sendto,recvfrom")
+          "mkdirat,lseek,close,sendto,recvfrom,clone,clone3")
 MIXTURES = 6
 SINGLES = 12
 
@@ -219,7 +219,7 @@ def path_of(field):
         path.startswith("\\x")) else path
 
 
-def lines_of(trace):
+def joined(trace):
     """Whole lines: what was interrupted by another process is joined."""
     begun = {}
     with open(trace, encoding="latin-1") as file:
@@ -232,6 +232,19 @@ def lines_of(trace):
             if resumed:
                 line = begun.pop(pid) + line[resumed.end():]
             yield line
+
+
+def lines_of(trace):
+    """The same, what a thread did being done by its process."""
+    lines, process = list(joined(trace)), {}
+    for line in lines:
+        begun = re.match(
+            r"(\d+)\s+clone3?\(.*\bCLONE_THREAD\b.* = (\d+)", line)
+        if begun:
+            process[begun.group(2)] = begun.group(1)
+    for line in lines:
+        pid, rest = line.split(None, 1)
+        yield process.get(pid, pid) + " " + rest
 
 
 class Open:
@@ -633,6 +646,7 @@ def table():
             rows.append((Config(kind, keep), None, False))
             rows.append((Config(kind, keep), None, True))
         rows.append((Config(kind, "off", "off"), None, False))
+    rows.append((Config("maildir", messages="dozen"), None, False))
     rows.append((Config("mbox", "off", old=True), None, False))
     rows.append((Config("mbox", "on", old=True), None, False))
     for keep in ("off", "on"):

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/flush.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tap.h"
+
+#define FILES 100
+
+static int fds[FILES];
+
+static void
+open_files(void)
+{
+	char name[32];
+
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "flush.%d", getpid());
+		fds[i] = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		unlink(name);
+	}
+}
+
+static void
+test_all(void)
+{
+	size_t failed;
+
+	tap_ok(flush_files(fds, 0, &failed) == 0, "none");
+	tap_ok(flush_files(fds, 1, &failed) == 0, "one");
+	tap_ok(flush_files(fds, FILES, &failed) == 0, "many, by threads");
+}
+
+static void
+test_failure(void)
+{
+	size_t failed = FILES;
+	int good = fds[70];
+
+	fds[70] = -1;
+	errno = 0;
+	tap_ok(flush_files(fds, FILES, &failed) == -1 && errno == EBADF &&
+		failed == 70,
+	    "which one failed, and why");
+	fds[70] = good;
+}
+
+/* Of the caller's threads, not of ours. */
+static void
+test_signals(void)
+{
+	sigset_t before, after;
+	size_t failed;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &before);
+	flush_files(fds, FILES, &failed);
+	pthread_sigmask(SIG_SETMASK, NULL, &after);
+	tap_ok(sigismember(&before, SIGTERM) == sigismember(&after, SIGTERM),
+	    "signals are blocked in the helpers only");
+}
+
+/* Threads are processes to this limit; for root there is none. */
+static void
+test_no_threads(void)
+{
+	const struct rlimit none = {0, 0};
+	size_t failed;
+
+	if (getuid() == 0 && setuid(65534) == -1)
+		return;
+	setrlimit(RLIMIT_NPROC, &none);
+	tap_ok(flush_files(fds, FILES, &failed) == 0, "many, without threads");
+}
+
+int
+main(void)
+{
+	open_files();
+	test_all();
+	test_failure();
+	test_signals();
+	test_no_threads();
+	return tap_done();
+}
