@@ -55,9 +55,10 @@ text_escape(char *dst, size_t size, const void *src, size_t n)
 			snprintf(piece, sizeof(piece), "\\x%02x", s[i]);
 		} else if (s[i] == '\\')
 			strlcpy(piece, "\\\\", sizeof(piece));
-		else
-			snprintf(piece, sizeof(piece), "%.*s", (int)len,
-			    (const char *)s + i);
+		else {
+			memcpy(piece, s + i, len);
+			piece[len] = '\0';
+		}
 		width = strlen(piece);
 		if (used + width >= size) {
 			strlcpy(dst + cut, "...", size - cut);

@@ -357,6 +357,13 @@ begin_response(struct client *client, const struct queued *queued)
 	client->listed = 0;
 }
 
+/* What a server says to each of a million messages, nobody reads. */
+static bool
+is_shown(const struct client_reply *reply)
+{
+	return !reply->ok || reply->number == 0 || log_wants(LOG_AT_DEBUG);
+}
+
 static void
 trace_reply(const struct client_reply *reply, const char *line)
 {
@@ -381,8 +388,9 @@ client_reply(struct client *client, struct client_reply *reply, struct err *err)
 	if (conn_line(client->conn, &line, &n, err) == -1 ||
 	    take_reply(client, line, n, reply, err) == -1)
 		return -1;
-	log_printable(reply->printable, sizeof(reply->printable), reply->text,
-	    reply->text_len);
+	if (is_shown(reply))
+		log_printable(reply->printable, sizeof(reply->printable),
+		    reply->text, reply->text_len);
 	trace_reply(reply, line);
 	if (reply->challenge)
 		return 0;

@@ -42,7 +42,8 @@ struct client_reply {
 	const char *text; /* raw, behind the indicator; valid until the next
 			     call of the client */
 	size_t text_len;
-	char printable[512]; /* the text: escaped, secrets masked, cut */
+	char printable[512]; /* the text: escaped, secrets masked, cut; "" if
+				it says yes about one message */
 };
 
 struct client;
