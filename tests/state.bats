@@ -366,13 +366,15 @@ assert_state_is_sound() {
 	serve
 	mkdir "$HOME/directory"
 	mkfifo "$HOME/fifo"
-	for place in "$HOME/directory" "$HOME/fifo" /dev/null; do
+	ln -s nowhere "$HOME/dangling"
+	for place in "$HOME"/{directory,fifo,dangling} /dev/null; do
 		rc "uidls_file $place"
 		run_poplar
 		expect_exit 73
 		[[ $stderr == *"$place"* ]]
 	done
 	not logged connect
+	[ ! -e "$HOME/nowhere" ]
 	ln -s state "$HOME/link"
 	: >"$HOME/state"
 	rc "uidls_file ~/link"

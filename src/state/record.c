@@ -279,11 +279,13 @@ explain_full_disk(struct err *err, int error)
 	return -1;
 }
 
-/* What is written into a file that is gone is known to nobody. */
+/* What is written into a file that is gone is known to nobody, and behind the
+ * end of one that somebody has cut it makes no state. */
 static int
 check_in_place(const struct seen *seen, struct err *err)
 {
 	struct stat ours, there;
+	uint64_t length;
 	bool gone;
 
 	if (fstat(seen->fd, &ours) == -1)
@@ -297,6 +299,10 @@ check_in_place(const struct seen *seen, struct err *err)
 		return err_set(err, ERR_IO,
 		    "%s was removed or replaced while it was in use",
 		    seen->path);
+	length = (uint64_t)ours.st_size;
+	if (length < seen->size || (length > seen->size && !seen->torn))
+		return err_set(err, ERR_IO,
+		    "%s was changed while it was in use", seen->path);
 	return 0;
 }
 

@@ -6,10 +6,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <libutil.h>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -17,7 +16,8 @@
 #include "base/wait.h"
 #include "state/journal.h"
 
-#define RETRY_STEP 100 /* milliseconds between two tries for the lock */
+#define RETRY_STEP 100	/* milliseconds between two tries for the lock */
+#define REPLACED_MAX 16 /* so often may others replace it under our hands */
 
 /* "owner USER HOST" and its parts. */
 static void
@@ -36,6 +36,18 @@ set_owner(struct seen *seen, const struct seen_params *params)
 	    &line, seen->host, strlen(seen->host), JOURNAL_FIELD_MAX);
 	seen->mine = journal_owner_seed(line.data, line.len);
 	seen->owner = buf_string(&line);
+}
+
+/* To follow it would make a state where a disk is not mounted. */
+static int
+check_link(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		return err_set(
+		    err, ERR_CANTCREAT, "%s is a link to nothing", path);
+	return 0;
 }
 
 /*
@@ -57,6 +69,8 @@ check_kind(const struct seen_params *params, bool *missing, struct err *err)
 	if (errno != ENOENT)
 		return err_set_errno(err, err_class_of_errno(errno),
 		    "cannot open %s", params->path);
+	if (check_link(params->path, err) == -1)
+		return -1;
 	*missing = true;
 	if (!params->require)
 		return 0;
@@ -66,14 +80,50 @@ check_kind(const struct seen_params *params, bool *missing, struct err *err)
 	    "a first run");
 }
 
+/* 1: the name leads to the file that is open, 0: it does no more, -1. */
+static int
+is_in_place(const struct seen *seen)
+{
+	struct stat ours, there;
+
+	if (fstat(seen->fd, &ours) == -1)
+		return -1;
+	if (stat(seen->path, &there) == -1)
+		return errno == ENOENT ? 0 : -1;
+	return there.st_ino == ours.st_ino && there.st_dev == ours.st_dev;
+}
+
+/* What flopen does, but not for ever. */
+static int
+open_locked(struct seen *seen)
+{
+	int flags = O_NONBLOCK | O_NOCTTY | O_CLOEXEC, in_place = 0, saved;
+
+	flags |= seen->read_only ? O_RDONLY : O_RDWR | O_CREAT;
+	for (int i = 0; i < REPLACED_MAX; i++) {
+		seen->fd = open(seen->path, flags, 0600);
+		if (seen->fd == -1)
+			return -1;
+		if (flock(seen->fd, LOCK_EX | LOCK_NB) == -1)
+			in_place = -1;
+		else
+			in_place = is_in_place(seen);
+		if (in_place == 1)
+			return 0;
+		saved = errno;
+		close(seen->fd);
+		seen->fd = -1;
+		errno = in_place == -1 ? saved : EBUSY;
+		if (in_place == -1)
+			break;
+	}
+	return -1;
+}
+
 static int
 lock_once(struct seen *seen, struct err *err)
 {
-	int flags = O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-
-	flags |= seen->read_only ? O_RDONLY : O_RDWR | O_CREAT;
-	seen->fd = flopen(seen->path, flags, 0600);
-	if (seen->fd != -1)
+	if (open_locked(seen) == 0)
 		return 1;
 	if (errno == EWOULDBLOCK)
 		return 0;

@@ -46,12 +46,7 @@ class Point:
         return "call %d, %s %s" % (self.number, self.name, self.file)
 
 
-# A disk that fails for good fails to be opened, not only to be looked at.
-LOOKS = ("fstat newfstatat statx stat lstat access faccessat2 readlink fcntl "
-         "lseek close").split()
-
-
-def points(lab, error, sticky):
+def points(lab, error):
     """The calls of an undisturbed run that can fail so."""
     lab.fill()
     result = lab.run(["-c", CLASSES])
@@ -60,8 +55,7 @@ def points(lab, error, sticky):
     found = []
     for call in result.calls:
         point = Point(call)
-        if int(call[0]) == WORKER and can_fail(point, lab, error) and not (
-                sticky and point.name in LOOKS):
+        if int(call[0]) == WORKER and can_fail(point, lab, error):
             found.append(point)
     return found
 
@@ -147,7 +141,7 @@ def row(tap, config, error, sticky, cases, index):
     name = "%s%s: %s" % (error, " from then on" if sticky else "", config)
     lab, failures, done = Lab(config, "fault%d" % index), [], 0
     try:
-        found = points(lab, error, sticky)
+        found = points(lab, error)
         for at in grid(len(found), cases):
             try:
                 one_case(lab, found[at - 1], error, sticky)

@@ -575,8 +575,13 @@ test_kinds(void)
 	tap_ok(open_seen() == NULL && err.class == ERR_CANTCREAT,
 	    "a device is refused");
 	fresh();
-	seen = symlink(in_dir("target"), path) == 0 ? open_seen() : NULL;
-	tap_ok(seen != NULL, "a link to nothing is followed");
+	tap_ok(symlink(in_dir("target"), path) == 0 && open_seen() == NULL &&
+		err.class == ERR_CANTCREAT && strstr(err.text, path) != NULL &&
+		access(in_dir("target"), F_OK) == -1,
+	    "a link to nothing is refused, and not followed");
+	write_file(in_dir("target"), "", 0);
+	seen = open_seen();
+	tap_ok(seen != NULL, "a link to a file is followed");
 	deliver(seen, "a", 1);
 	tap_ok(close_flushed(seen) && lstat(path, &st) == 0 &&
 		S_ISLNK(st.st_mode) && file_has(in_dir("target"), "got a "),
@@ -913,6 +918,7 @@ test_compaction(void)
 	char *was, *is;
 
 	fresh();
+	write_file(in_dir("real3"), "", 0);
 	tap_ok(symlink(in_dir("real3"), path) == 0, "a link to a state");
 	seen = open_at(NOW, "bob", "other", false);
 	deliver(seen, "bob's", 1);
@@ -1106,6 +1112,22 @@ test_failures(void)
 	deliver(seen, "b", 1);
 	tap_ok(seen_flush(seen, true, &err) == -1 && err.class == ERR_IO,
 	    "replaced while in use: an error");
+	seen_close(seen);
+	fresh();
+	for (int i = 0; i < 2; i++) {
+		seen = open_seen();
+		deliver(seen, "a", 1);
+		seen_flush(seen, true, &err);
+		stat(path, &before);
+		deliver(seen, "b", 1);
+		tap_ok(truncate(path, i == 0 ? 0 : before.st_size + 1) == 0 &&
+			seen_flush(seen, true, &err) == -1 &&
+			err.class == ERR_IO && strstr(err.text, path) != NULL,
+		    "%s while in use: an error", i == 0 ? "cut" : "grown");
+		seen_close(seen);
+	}
+	seen = open_seen();
+	tap_ok(match(seen, "a") != NULL, "the next run has what was flushed");
 	seen_close(seen);
 }
 
