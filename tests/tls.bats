@@ -554,7 +554,7 @@ $(grep '^1 tls' "$LOG")" ]
 	[ "$SECONDS" -lt 8 ]
 }
 
-@test "a server that closes in the handshake: not 0, nothing said" {
+@test "a server that hangs up instead of a handshake: 76, nothing said" {
 	play_tls <<-'X'
 		CUT
 	X
@@ -563,6 +563,18 @@ $(grep '^1 tls' "$LOG")" ]
 	expect_exit 76
 	says "tls: "
 	assert_nothing_leaked
+}
+
+@test "a connection that is lost in the handshake: 75, nothing said" {
+	local end
+	for end in CUT RESET; do
+		play_tls < <(printf '%s\n' 'S- \x16\x03\x03\x40' "$end")
+		rc_tls
+		run_poplar
+		expect_exit 75
+		says "tls: TLS handshake: "
+		assert_nothing_leaked
+	done
 }
 
 @test "silence behind the handshake is bounded by timeout" {

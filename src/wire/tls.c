@@ -29,7 +29,8 @@ static const char default_priorities[] = "-VERS-TLS1.0:-VERS-TLS1.1";
 struct tls {
 	gnutls_session_t session;
 	int fd;
-	int error; /* errno of a failed transport */
+	int error;  /* errno of a failed transport */
+	bool ended; /* the transport has no more */
 	size_t raw_pos;
 	size_t raw_len;
 	size_t n_first;
@@ -60,6 +61,7 @@ pull(gnutls_transport_ptr_t transport, void *data, size_t n)
 		got = recv(tls->fd, tls->raw, sizeof(tls->raw), MSG_DONTWAIT);
 		if (got == -1 && errno != EAGAIN && errno != EINTR)
 			tls->error = errno;
+		tls->ended = got == 0;
 		if (got <= 0)
 			return got;
 		tls->raw_pos = 0;
@@ -206,6 +208,14 @@ alert_name(const struct tls *tls)
 	return name != NULL ? name : "unknown alert";
 }
 
+/* An end inside of a record is for the library one that cannot be decoded. */
+static bool
+is_cut(const struct tls *tls, int r)
+{
+	return r == GNUTLS_E_PREMATURE_TERMINATION ||
+	    (tls->ended && r == GNUTLS_E_UNEXPECTED_PACKET_LENGTH);
+}
+
 /* What a failure of the library means, handshake or not. */
 static const char *
 reason(const struct tls *tls, int r)
@@ -213,9 +223,26 @@ reason(const struct tls *tls, int r)
 	if ((r == GNUTLS_E_PULL_ERROR || r == GNUTLS_E_PUSH_ERROR) &&
 	    tls->error != 0)
 		return strerror(tls->error);
-	if (r == GNUTLS_E_PREMATURE_TERMINATION)
+	if (is_cut(tls, r))
 		return "the server closed the connection";
 	return gnutls_strerror(r);
+}
+
+/* TLS did not fail: nothing is there to carry it any more. */
+static bool
+is_lost(const struct tls *tls, int r)
+{
+	return is_cut(tls, r) || r == GNUTLS_E_PULL_ERROR ||
+	    r == GNUTLS_E_PUSH_ERROR;
+}
+
+/* Some servers hang up where they should send an alert: who has not said a
+ * word yet does not want to. */
+static enum err_class
+class_of_failure(const struct tls *tls, int r)
+{
+	return is_lost(tls, r) && tls->n_first > 0 ? ERR_TEMPFAIL
+						   : ERR_PROTOCOL;
 }
 
 static int
@@ -235,7 +262,8 @@ handshake_failed(struct handshake *handshake, int r)
 		return err_hint(err, "try tls_starttls on");
 	}
 	if (r != GNUTLS_E_FATAL_ALERT_RECEIVED)
-		err_set(err, ERR_PROTOCOL, "TLS handshake: %s", reason(tls, r));
+		err_set(err, class_of_failure(tls, r), "TLS handshake: %s",
+		    reason(tls, r));
 	else
 		err_set(err, ERR_PROTOCOL,
 		    "TLS handshake: the server refused: %s", alert_name(tls));
@@ -314,20 +342,16 @@ want(const struct tls *tls)
 static int
 session_failed(const struct tls *tls, int r, struct err *err)
 {
-	switch (r) {
-	case GNUTLS_E_PREMATURE_TERMINATION:
+	if (is_cut(tls, r))
 		return err_set(err, ERR_TEMPFAIL,
 		    "the server closed the connection without close_notify");
-	case GNUTLS_E_PULL_ERROR:
-	case GNUTLS_E_PUSH_ERROR:
+	if (is_lost(tls, r))
 		return err_set(err, ERR_TEMPFAIL, "the connection was lost: %s",
 		    reason(tls, r));
-	case GNUTLS_E_FATAL_ALERT_RECEIVED:
+	if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
 		return err_set(err, ERR_PROTOCOL, "the server ended TLS: %s",
 		    alert_name(tls));
-	default:
-		return err_set(err, ERR_PROTOCOL, "TLS: %s", reason(tls, r));
-	}
+	return err_set(err, ERR_PROTOCOL, "TLS: %s", reason(tls, r));
 }
 
 ssize_t

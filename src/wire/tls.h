@@ -27,7 +27,9 @@ struct tls;
  * anything is sent to it.  ERR_PROTOCOL when the handshake or the certificate
  * fails: the text names what is wrong with it (expired, other host,
  * self-signed, unknown issuer, pin), its subject, dates, and SHA-256.  The
- * trust store is read only when it is needed.  NULL on failure.
+ * trust store is read only when it is needed.  ERR_TEMPFAIL when the
+ * connection is lost (but not by a server that hangs up without a word: it
+ * refuses) or time is up.  NULL on failure.
  */
 struct tls *tls_open(
     int fd, const struct tls_params *params, int64_t until, struct err *err);

@@ -107,6 +107,15 @@ serve_cut(gnutls_session_t session, int fd)
 	gnutls_record_send(session, "hello", 5);
 }
 
+/* Of a record of 32 octets, so many. */
+static void
+serve_torn(gnutls_session_t session, int fd)
+{
+	gnutls_record_send(session, "hello", 5);
+	if (write(fd, "\x17\x03\x03\0\x20half", 9) != 9)
+		_exit(1);
+}
+
 static void
 serve_sni(gnutls_session_t session, int fd)
 {
@@ -276,21 +285,32 @@ test_idn(void)
 }
 
 static void
+cut_by(peer_serve *serve, const char *what)
+{
+	struct tls_params params = trusting();
+	struct meeting m;
+	char data[64];
+
+	meet(&m, peer_start_tls(&good, NULL, serve), &params);
+	if (tap_ok(m.tls != NULL, "handshake before the cut")) {
+		read_some(&m, data, sizeof(data));
+		tap_ok(read_some(&m, data, sizeof(data)) == -1 &&
+			m.err.class == ERR_TEMPFAIL &&
+			says(&m, "without close_notify"),
+		    "%s", what);
+	}
+	part(&m);
+}
+
+static void
 test_ends(void)
 {
 	struct tls_params params = trusting();
 	struct meeting m;
 	char data[64];
 
-	meet(&m, peer_start_tls(&good, NULL, serve_cut), &params);
-	if (tap_ok(m.tls != NULL, "handshake before the cut")) {
-		read_some(&m, data, sizeof(data));
-		tap_ok(read_some(&m, data, sizeof(data)) == -1 &&
-			m.err.class == ERR_TEMPFAIL &&
-			says(&m, "without close_notify"),
-		    "a cut is not an end");
-	}
-	part(&m);
+	cut_by(serve_cut, "a cut is not an end");
+	cut_by(serve_torn, "nor is one inside of a record");
 	meet(&m,
 	    peer_start_tls(&good, "NORMAL:-VERS-TLS1.3", serve_renegotiation),
 	    &params);
