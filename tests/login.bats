@@ -269,6 +269,172 @@ rfc1939="<1896.697170952@dbc.mtview.ca.us>"
 	refusal 69 'PASS=-ERR [SYS/PERM/ACCOUNT] closed for good'
 }
 
+@test "[AUTH] is a refused login wherever it is said" {
+	refusal 77 'PASS=-ERR [AUTH] too many connections'
+	serve --resp 'STAT=-ERR [AUTH] who are you?'
+	rc
+	run_poplar
+	expect_exit 77
+	says "listing: server says no to STAT: [AUTH] who are you?"
+}
+
+# unwelcome CODE REPLY: that greeting means that exit code.
+unwelcome() {
+	play <<-X
+		S: $2
+		DRAIN
+	X
+	rc
+	run_poplar
+	expect_exit "$1"
+	says "greeting: server says no to the connection: ${2#*-ERR }"
+	stop_server
+}
+
+@test "response codes in a greeting" {
+	unwelcome 75 '-ERR come back later'
+	unwelcome 75 '-ERR [IN-USE] by others'
+	unwelcome 75 '-ERR [SYS/TEMP] later'
+	unwelcome 75 '-ERR [LOGIN-DELAY] later'
+	unwelcome 69 '-ERR [SYS/PERM] closed for good'
+	unwelcome 77 '-ERR [AUTH] not you'
+}
+
+@test "response codes to STLS" {
+	tls_as server
+	for answer in '75 [SYS/TEMP] later' '69 [SYS/PERM] never' '69 no'; do
+		serve --tls stls "${TLS[@]}" --resp "STLS=-ERR ${answer#* }"
+		rc "tls on" "tls_starttls on" "tls_trust_file $(certs)/ca.pem"
+		run_poplar
+		expect_exit "${answer%% *}"
+		says "stls: server says no to STLS: ${answer#* }"
+		assert_no_login
+		stop_server
+	done
+}
+
+@test "response codes to APOP, STAT and UIDL" {
+	serve --apop --resp 'APOP=-ERR [SYS/PERM] never'
+	rc "auth apop"
+	run_poplar
+	expect_exit 69
+	stop_server
+	for command in STAT UIDL; do
+		serve --resp "$command=-ERR [SYS/TEMP] later"
+		rc
+		run_poplar
+		expect_exit 75
+		says "listing: server says no to $command: [SYS/TEMP] later"
+		stop_server
+	done
+}
+
+@test "response codes to RETR: the message comes in a later run" {
+	messages 2
+	for code in SYS/TEMP IN-USE SYS/PERM; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --resp "RETR#1=-ERR [$code] disk on fire"
+		rc
+		run_poplar
+		expect_exit 75
+		says "message 1: server says no to RETR 1: [$code] disk on fire"
+		assert_equal "$(delivered)" 2
+		run_poplar
+		expect_exit 0
+		assert_maildir_equals_box
+		stop_server
+	done
+}
+
+@test "response codes to DELE: the message goes in a later run" {
+	serve --resp 'DELE#1=-ERR [SYS/TEMP] disk on fire'
+	rc "keep off"
+	run_poplar
+	expect_exit 75
+	says "message 1: server says no to DELE 1: [SYS/TEMP] disk on fire"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(delivered)" 1
+	[ ! -e "$BOX/m1" ]
+}
+
+@test "a well-known reply: what helps, and the class where no code says it" {
+	refusal 75 'PASS=-ERR maildrop already locked'
+	[[ $stderr == *"hint: another program or phone"* ]]
+	refusal 75 'PASS=-ERR too many connections'
+	refusal 77 'PASS=-ERR [AUTH] Web login required: http://x.example/78754'
+	[[ $stderr == *"hint: log in by a web browser"* ]]
+	refusal 77 'PASS=-ERR please use an app password'
+	[[ $stderr == *"hint: "*"app password"* ]]
+	# What a code says counts before what the text seems to.
+	refusal 77 'PASS=-ERR [AUTH] rate limit'
+	refusal 69 'PASS=-ERR [SYS/PERM] Your account is not enabled for POP'
+	[[ $stderr == *"hint: POP3 has to be switched on"* ]]
+	serve --resp 'STAT=-ERR [SYS/PERM] Your account is not enabled for POP'
+	rc
+	run_poplar
+	expect_exit 69
+	[[ $stderr == *"hint: POP3 has to be switched on"* ]]
+}
+
+@test "Chinese in GBK is escaped, and understood" {
+	serve --resp 'PASS=-ERR \xc7\xeb\xca\xb9\xd3\xc3\xca\xda\xc8\xa8\xc2\xeb'
+	rc
+	run_poplar
+	expect_exit 77
+	says 'login: server says no to PASS: \xc7\xeb' \
+	    "authorization code"
+}
+
+@test "Download exceed: the rest stays, and how to get it" {
+	messages 2
+	serve --resp 'RETR 2=-ERR Download exceed'
+	rc
+	run_poplar
+	expect_exit 75
+	says "message 2: server says no to RETR 2: Download exceed" \
+	    "hint: " max_messages
+	assert_equal "$(delivered)" 2
+}
+
+exchange_says="Logon failure: unknown user name or bad password."
+
+# exchange_after_login REPLY: the server let this user in once, and now says
+# so.
+exchange_after_login() {
+	serve
+	rc "uidls_file ~/state"
+	run_poplar
+	expect_exit 0
+	stop_server
+	serve --resp "PASS=-ERR $1"
+	rc "uidls_file ~/state"
+}
+
+@test "a busy Exchange: not taken for a wrong password while it was right" {
+	exchange_after_login "$exchange_says"
+	run_poplar
+	expect_exit 75
+	says "login: server says no to PASS: $exchange_says" \
+	    "hint: such a server says so when it is busy"
+	exchange_after_login "[AUTH] $exchange_says"
+	run_poplar
+	expect_exit 77
+}
+
+@test "Exchange's refusal is one, for whom it never let in or not lately" {
+	command -v faketime >/dev/null || skip "faketime is not installed"
+	refusal 77 "PASS=-ERR $exchange_says"
+	[[ $stderr == *"hint: Exchange says so"* ]]
+	exchange_after_login "$exchange_says"
+	run --separate-stderr faketime -f +23h timeout -k 5 60 "$POPLAR" \
+	    </dev/null
+	expect_exit 75
+	run --separate-stderr faketime -f +25h timeout -k 5 60 "$POPLAR" \
+	    </dev/null
+	expect_exit 77
+}
+
 @test "[IN-USE]: the next run gets the mail" {
 	serve --resp 'PASS#1=-ERR [IN-USE] somebody is here'
 	rc

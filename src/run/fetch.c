@@ -13,6 +13,8 @@
 #include "run/secret.h"
 #include "run/way.h"
 
+#define DOUBT_TIME 86400 /* seconds for which a login proves a password */
+
 /* Milliseconds that no command will live to see. */
 #define MDA_TIMEOUT_NONE (INT64_MAX / 2)
 
@@ -119,6 +121,24 @@ log_in_renewed(struct fetch *fetch, char **secret, struct err *err)
 	return log_in(fetch, *secret, err);
 }
 
+/*
+ * A busy server may refuse a login in the words for a wrong password.  Where
+ * the same account was let in not long ago, that is what is more likely.
+ */
+static void
+doubt_refusal(const struct fetch *fetch, struct err *err)
+{
+	time_t last = seen_last_session(fetch->seen)->time;
+
+	if (!fetch->session.is_doubtful || err->class != ERR_NOPERM ||
+	    last == 0 || last > fetch->now || fetch->now - last > DOUBT_TIME)
+		return;
+	err->class = ERR_TEMPFAIL;
+	err_hint(err,
+	    "such a server says so when it is busy, too, and it let this user "
+	    "in less than a day ago: wait, unless the password is another now");
+}
+
 static int
 connect_account(struct fetch *fetch, struct err *err)
 {
@@ -138,6 +158,8 @@ connect_account(struct fetch *fetch, struct err *err)
 		status = log_in_renewed(fetch, &secret, err);
 	mem_free_secret(secret);
 	confine_all(fetch);
+	if (status == -1)
+		doubt_refusal(fetch, err);
 	return status;
 }
 

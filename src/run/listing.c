@@ -320,12 +320,11 @@ read_list(struct listing *listing, struct session *session, struct seen *seen,
 }
 
 static int
-read_stat(
-    struct listing *listing, const struct client_reply *reply, struct err *err)
+read_stat(struct listing *listing, struct session *session,
+    const struct client_reply *reply, struct err *err)
 {
 	if (!reply->ok)
-		return client_refused(
-		    reply, session_class_of_no(reply->code, ERR_PROTOCOL), err);
+		return session_refused(session, reply, ERR_PROTOCOL, err);
 	if (!parse_stat(reply->text, reply->text_len, &listing->count,
 		&listing->octets))
 		return err_set(err, ERR_PROTOCOL,
@@ -360,16 +359,14 @@ knows_unique_ids(struct seen *seen)
 }
 
 static int
-take_refusal(const struct listing *listing, struct seen *seen,
-    const struct client_reply *reply, struct err *err)
+take_refusal(const struct listing *listing, struct session *session,
+    struct seen *seen, const struct client_reply *reply, struct err *err)
 {
 	if (listing->count == 0)
 		return 0;
-	if (session_class_of_no(reply->code, ERR_NONE) != ERR_NONE)
-		return client_refused(
-		    reply, session_class_of_no(reply->code, ERR_NONE), err);
-	if (reply->command == CMD_UIDL && knows_unique_ids(seen))
-		return client_refused(reply, ERR_TEMPFAIL, err);
+	if (session_class_of_no(reply->code, ERR_NONE) != ERR_NONE ||
+	    (reply->command == CMD_UIDL && knows_unique_ids(seen)))
+		return session_refused(session, reply, ERR_TEMPFAIL, err);
 	log_say(LOG_AT_VERBOSE, "listing: refused: %s", reply->printable);
 	return 0;
 }
@@ -379,9 +376,9 @@ take_reply(struct listing *listing, struct session *session, struct seen *seen,
     const struct client_reply *reply, struct err *err)
 {
 	if (reply->command == CMD_STAT)
-		return read_stat(listing, reply, err);
+		return read_stat(listing, session, reply, err);
 	if (!reply->ok)
-		return take_refusal(listing, seen, reply, err);
+		return take_refusal(listing, session, seen, reply, err);
 	if (reply->command == CMD_UIDL)
 		return read_uidl(listing, session, seen, err);
 	return read_list(listing, session, seen, err);

@@ -110,33 +110,24 @@ login_queue(struct session *session, const char *secret, struct err *err)
 
 /* To the text of a refusal, what may help. */
 static int
-explain_refusal(const struct session *session, const struct client_reply *reply,
-    struct err *err)
+explain_refusal(const struct session *session, struct err *err)
 {
 	const struct account *account = session->account;
 	const struct capabilities *capa = &session->capa;
 
-	if (reply->code == RESP_IN_USE)
-		err_hint(err, "another program has the mailbox open");
-	else if (err->class == ERR_NOPERM && capa->known &&
+	if (err->class == ERR_NOPERM && capa->known &&
 	    session->method->way == METHOD_SASL &&
 	    !method_is_announced(session->method, capa))
 		err_hint(err, "the server does not offer %s, %s%s",
 		    method_name(session->method),
 		    capa->sasl[0] != '\0' ? "but " : "nor any SASL mechanism",
 		    capa->sasl);
-	else if (err->class == ERR_NOPERM)
+	else if (!session_advise(session, err) && err->class == ERR_NOPERM)
 		err_hint(err, "check user and password of account %s (%s:%u)",
 		    account->name,
 		    account->file != NULL ? account->file : "command line",
 		    account->line);
 	return err_prefix(err, "login");
-}
-
-static enum err_class
-class_of_refusal(const struct client_reply *reply)
-{
-	return session_class_of_no(reply->code, ERR_NOPERM);
 }
 
 /* Some servers announce more to those whom they know (RFC 2449). */
@@ -174,8 +165,9 @@ read_replies(struct session *session, struct err *err)
 			return err_prefix(err, "login");
 		if (!reply.ok && reply.command != CMD_UTF8) {
 			client_drop_unsent(session->client);
-			client_refused(&reply, class_of_refusal(&reply), err);
-			return explain_refusal(session, &reply, err);
+			client_refused(&reply,
+			    session_judge(session, &reply, ERR_NOPERM), err);
+			return explain_refusal(session, err);
 		}
 	} while (reply.command != CMD_PASS && reply.command != CMD_APOP);
 	return 0;
@@ -243,12 +235,13 @@ exchange(
 	} else if (reply->ok) {
 		status = 0;
 	} else {
-		auth_refused(sasl, reply, class_of_refusal(reply), err);
+		auth_refused(sasl, reply,
+		    session_judge(session, reply, ERR_NOPERM), err);
 		*again =
 		    is_not_there(&outcome) && takes_next(session, secret, err);
 		session->token_refused = err->class == ERR_NOPERM &&
 		    sasl_needs_token(params.mechanism);
-		status = *again ? 0 : explain_refusal(session, reply, err);
+		status = *again ? 0 : explain_refusal(session, err);
 	}
 	sasl_close(sasl);
 	return status;

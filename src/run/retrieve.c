@@ -143,7 +143,7 @@ take_deletion(struct retrieval *r, const struct client_reply *reply)
 	struct err err;
 
 	if (!reply->ok) {
-		client_refused(reply, ERR_TEMPFAIL, &err);
+		session_refused(&fetch->session, reply, ERR_TEMPFAIL, &err);
 		report_message(r, due->number, &err);
 		return;
 	}
@@ -546,7 +546,7 @@ receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 	};
 
 	if (!reply->ok) {
-		client_refused(reply, ERR_TEMPFAIL, err);
+		session_refused(&r->fetch->session, reply, ERR_TEMPFAIL, err);
 		report_message(r, message->number, err);
 		return 0;
 	}

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/wait.h"
+#include "run/advice.h"
 #include "run/way.h"
 
 #define QUIT_TIMEOUT 10000 /* milliseconds; a warning, not worth a wait */
@@ -25,9 +26,63 @@ session_class_of_no(enum resp_code code, enum err_class usual)
 		return ERR_TEMPFAIL;
 	case RESP_SYS_PERM:
 		return ERR_UNAVAILABLE;
+	case RESP_AUTH:
+		return ERR_NOPERM;
 	default:
 		return usual;
 	}
+}
+
+static enum err_class
+class_of_meaning(enum advice_meaning meaning, enum err_class usual)
+{
+	switch (meaning) {
+	case ADVICE_NO_LOGIN:
+	case ADVICE_DOUBT:
+		return ERR_NOPERM;
+	case ADVICE_LATER:
+		return ERR_TEMPFAIL;
+	case ADVICE_NEVER:
+		return ERR_UNAVAILABLE;
+	default:
+		return usual;
+	}
+}
+
+enum err_class
+session_judge(struct session *session, const struct client_reply *reply,
+    enum err_class usual)
+{
+	enum err_class class = session_class_of_no(reply->code, usual);
+
+	session->refusal = reply->code;
+	session->is_doubtful = false;
+	session->advice = advice_find(
+	    session->account->host, class, reply->text, reply->text_len);
+	if (session->advice == NULL ||
+	    session_class_of_no(reply->code, ERR_NONE) != ERR_NONE)
+		return class;
+	session->is_doubtful = session->advice->meaning == ADVICE_DOUBT;
+	return class_of_meaning(session->advice->meaning, class);
+}
+
+bool
+session_advise(const struct session *session, struct err *err)
+{
+	if (session->advice != NULL)
+		err_hint(err, "%s", session->advice->hint);
+	else if (session->refusal == RESP_IN_USE)
+		err_hint(err, "another program has the mailbox open");
+	return err->hint[0] != '\0';
+}
+
+int
+session_refused(struct session *session, const struct client_reply *reply,
+    enum err_class usual, struct err *err)
+{
+	client_refused(reply, session_judge(session, reply, usual), err);
+	session_advise(session, err);
+	return -1;
 }
 
 static int
@@ -46,8 +101,7 @@ greet(struct session *session, struct err *err)
 		return err_prefix(err, "greeting");
 	}
 	if (!reply.ok) {
-		client_refused(
-		    &reply, session_class_of_no(reply.code, ERR_TEMPFAIL), err);
+		session_refused(session, &reply, ERR_TEMPFAIL, err);
 		return err_prefix(err, "greeting");
 	}
 	timestamp = parse_apop_timestamp(reply.text, reply.text_len, &n);
@@ -84,8 +138,7 @@ stls(struct session *session, struct err *err)
 	    client_reply(session->client, &reply, err) == -1)
 		return err_prefix(err, "stls");
 	if (!reply.ok) {
-		client_refused(&reply,
-		    session_class_of_no(reply.code, ERR_UNAVAILABLE), err);
+		session_refused(session, &reply, ERR_UNAVAILABLE, err);
 		return err_prefix(err, "stls");
 	}
 	/* What was learnt before TLS may come from anybody (RFC 2595). */

@@ -31,6 +31,11 @@ struct session {
 	char timestamp[512]; /* of the greeting, for APOP; "" for none */
 	const struct method *method; /* of the login */
 	bool token_refused; /* the login failed, and a new token may help */
+
+	/* Of the last no that session_judge has seen. */
+	enum resp_code refusal;
+	const struct advice *advice; /* NULL: none */
+	bool is_doubtful;	     /* a busy server may say so, too */
 };
 
 /*
@@ -38,6 +43,20 @@ struct session {
  * is usual.
  */
 enum err_class session_class_of_no(enum resp_code code, enum err_class usual);
+
+/*
+ * The class of a reply that says no: what its code gives, else what is known
+ * of such replies of this server, else the usual one.  Notes what is known.
+ */
+enum err_class session_judge(struct session *session,
+    const struct client_reply *reply, enum err_class usual);
+
+/* To the text of that no the hint that is known; false: none is. */
+bool session_advise(const struct session *session, struct err *err);
+
+/* Both, with the text of client_refused between them.  Always returns -1. */
+int session_refused(struct session *session, const struct client_reply *reply,
+    enum err_class usual, struct err *err);
 
 /*
  * Dial, secure, greet, ask CAPA: everything before a secret is needed.  On
