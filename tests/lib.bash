@@ -88,7 +88,10 @@ start_popd() {
 		cat "$BATS_TEST_TMPDIR/popd.err" >&2
 		return 1
 	}
-	read -r PORT TLS_PORT <"$port_file"
+	{
+		read -r PORT
+		read -r TLS_PORT || true
+	} <"$port_file"
 }
 
 # The scripted server got exactly what it expected.

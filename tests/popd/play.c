@@ -182,6 +182,29 @@ play_match(struct player *p)
 }
 
 static void
+play_octets(struct player *p)
+{
+	char *shown, *got;
+	size_t len;
+	char *text = counted(p, &len);
+
+	shown = text_escape(text, len);
+	if (len > sizeof(p->line) ||
+	    stream_octets(p->stream, p->line, len, p->options->wait) !=
+		LINE_OK) {
+		fail(p, "expected \"%s\", but that did not come", shown);
+	} else {
+		log_line(p->c->number, p->line, len);
+		got = text_escape(p->line, len);
+		if (memcmp(p->line, text, len) != 0)
+			fail(p, "expected \"%s\", got \"%s\"", shown, got);
+		free(got);
+	}
+	free(shown);
+	free(text);
+}
+
+static void
 play_any(struct player *p)
 {
 	read_line(p, "any line");
@@ -389,6 +412,7 @@ static void (*const actions[OPS])(struct player *) = {
     [OP_SEND] = play_send,
     [OP_EXPECT] = play_expect,
     [OP_MATCH] = play_match,
+    [OP_OCTETS] = play_octets,
     [OP_ANY] = play_any,
     [OP_ENDLESS] = play_endless,
     [OP_FILE] = play_file,

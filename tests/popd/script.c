@@ -26,6 +26,7 @@ static const struct word {
     {"S-", OP_SEND, OCTETS},
     {"C:", OP_EXPECT, OCTETS},
     {"C~", OP_MATCH, PATTERN},
+    {"C-", OP_OCTETS, OCTETS},
     {"ANY", OP_ANY, NONE},
     {"ENDLESS", OP_ENDLESS, OCTETS},
     {"SEND FILE", OP_FILE, PATH},

@@ -12,6 +12,7 @@ enum op {
 	OP_SEND,
 	OP_EXPECT,
 	OP_MATCH,
+	OP_OCTETS,
 	OP_ANY,
 	OP_ENDLESS,
 	OP_FILE,

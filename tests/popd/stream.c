@@ -389,6 +389,29 @@ stream_line(
 	return LINE_OK;
 }
 
+enum line_result
+stream_octets(struct stream *s, char *octets, size_t n, int64_t wait)
+{
+	int64_t deadline = text_now() + wait;
+
+	while (s->in_end - s->in_start < n) {
+		if (s->out_len > 0) {
+			stream_flush(s);
+			continue;
+		}
+		if (s->ended || s->eof)
+			return LINE_EOF;
+		if (s->in_end - s->in_start == IN_SIZE)
+			return LINE_TOO_LONG;
+		if (text_now() >= deadline)
+			return LINE_TIMEOUT;
+		turn(s, false, deadline);
+	}
+	memcpy(octets, s->in + s->in_start, n);
+	consume(s, n);
+	return LINE_OK;
+}
+
 void
 stream_pause(struct stream *s, int64_t ms)
 {

@@ -64,6 +64,10 @@ bool stream_flush(struct stream *s);
 enum line_result stream_line(
     struct stream *s, char *line, size_t size, size_t *len, int64_t wait);
 
+/* The same for exactly n octets, whatever they are. */
+enum line_result stream_octets(
+    struct stream *s, char *octets, size_t n, int64_t wait);
+
 /* Flushes, then lets so many ms pass; input is taken in meanwhile. */
 void stream_pause(struct stream *s, int64_t ms);
 
