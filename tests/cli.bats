@@ -572,7 +572,6 @@ not_yet() {
 }
 
 @test "keywords of later versions are refused: not supported yet" {
-	not_yet "proxy_host 127.0.0.3"
 	not_yet "passwordfd 7"
 	not_yet "tls_crl_file /crl.pem"
 	not_yet "tls_compat sha1"

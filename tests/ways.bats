@@ -250,7 +250,286 @@ assert_gone() {
 	expect_exit 64
 }
 
+# start_proxy [option ...]: microsocks on PROXY, what it says in proxy.err.
+start_proxy() {
+	command -v microsocks >/dev/null || skip "microsocks is not installed"
+	PROXY=$(free_port)
+	microsocks -i 127.0.0.1 -p "$PROXY" "$@" 2>"$BATS_TEST_TMPDIR/proxy.err" \
+	    3>&- </dev/null &
+	pids+=($!)
+	eventually listens "$PROXY"
+}
+
+# play_proxy < script ...: a scripted proxy, with another script for each
+# connection if "--" lines part them.
+play_proxy() {
+	awk -v f="$BATS_TEST_TMPDIR/proxy." '/^--$/ { n++; next }
+	    { print >(f (n + 0)) }'
+	start_popd script --wait 5000 "$@" "$BATS_TEST_TMPDIR"/proxy.[0-9]
+}
+
+# rc_proxy [line ...]: the account through the proxy on $PORT.
+rc_proxy() {
+	local port=$PORT
+	PORT=995
+	rc "host pop.invalid" "proxy_host 127.0.0.1" "proxy_port $port" "$@"
+	PORT=$port
+}
+
+@test "proxy: through microsocks, the name resolved by it" {
+	messages 3
+	start_proxy
+	serve
+	rc "host localhost" "proxy_host 127.0.0.1" "proxy_port $PROXY"
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_maildir_equals_box
+	assert_equal "$(grep -c 'connected to localhost' \
+	    "$BATS_TEST_TMPDIR/proxy.err")" 1
+}
+
+@test "proxy: TLS and STLS through microsocks" {
+	messages 2
+	start_proxy
+	tls_as server
+	serve --tls both "${TLS[@]}"
+	rc "host localhost" "proxy_host 127.0.0.1" "proxy_port $PROXY" \
+	    "tls on" "tls_trust_file $(certs)/ca.pem" "port $TLS_PORT"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	run_poplar --port="$PORT" --tls-starttls=on --only-new=off
+	expect_exit 0
+	assert_equal "$(count_logged 'tls TLS')" 2
+}
+
+@test "proxy: with user and password, and without, and with wrong ones" {
+	messages 1
+	start_proxy -u joe -P 'p"a ss'
+	serve
+	rc "proxy_host 127.0.0.1" "proxy_port $PROXY" "proxy_user joe" \
+	    'proxy_password p"a ss'
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	rc "proxy_host 127.0.0.1" "proxy_port $PROXY"
+	run_poplar
+	expect_exit 77
+	says "connect: proxy: it wants a login" "hint: " proxy_user
+	rc "proxy_host 127.0.0.1" "proxy_port $PROXY" "proxy_user joe" \
+	    "proxy_password wrong"
+	run_poplar
+	expect_exit 77
+	says "proxy: it refused the user and the password"
+	not grep -q wrong <<<"$stderr"
+}
+
+@test "proxy: a server that it cannot reach, and a proxy that is not there" {
+	start_proxy
+	PORT=$(free_port)
+	rc "proxy_host 127.0.0.1" "proxy_port $PROXY" "connect_timeout 3"
+	run_poplar
+	expect_exit 69
+	says "proxy: it cannot connect to 127.0.0.1 port $PORT: connection refused"
+	rc "proxy_host 127.0.0.1" "proxy_port $(free_port)"
+	run_poplar
+	expect_exit 69
+	says "connect: proxy: cannot connect to 127.0.0.1 port" "refused"
+}
+
+@test "proxy: no other address is asked for anything" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	messages 1
+	start_proxy
+	serve
+	rc "host localhost" "proxy_host 127.0.0.1" "proxy_port $PROXY"
+	run --separate-stderr timeout 60 strace -f -o "$BATS_TEST_TMPDIR/trace" \
+	    -e trace=connect,sendto,sendmsg,sendmmsg,openat "$POPLAR" </dev/null
+	expect_exit 0
+	assert_maildir_equals_box
+	grep -q "sin_port=htons($PROXY)" "$BATS_TEST_TMPDIR/trace"
+	run grep -E 'connect\(|sa_family|resolv.conf|nsswitch|"/etc/hosts"' \
+	    "$BATS_TEST_TMPDIR/trace"
+	refute_line --regexp 'resolv|nsswitch|hosts"'
+	assert_equal "$(grep -c 'connect(' <<<"$output")" 1
+}
+
+@test "proxy: an IDN goes out as the DNS knows it" {
+	play_proxy <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x15xn--mller-kva.example\x03\xe3
+		S- \x05\x04
+		EXPECT-EOF
+	X
+	rc_proxy $'host m\xc3\xbcller.example'
+	run_poplar
+	expect_exit 69
+	says "xn--mller-kva.example port 995: host unreachable"
+	assert_played
+}
+
+@test "proxy: each reply is named, and has the exit code that it means" {
+	local reply=0 row code
+	for row in "75 general SOCKS server failure" \
+	    "69 connection not allowed by ruleset" "69 network unreachable" \
+	    "69 host unreachable" "69 connection refused" "75 TTL expired" \
+	    "69 command not supported" "69 address type not supported" \
+	    "69 reply 0x09"; do
+		reply=$((reply + 1))
+		code=${row%% *}
+		play_proxy --repeat <<-X
+			C- \x05\x01\x00
+			S- \x05\x00
+			C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+			S- \x05\x0$reply\x00\x01\x00\x00\x00\x00\x00\x00
+			EXPECT-EOF
+		X
+		rc_proxy "connect_timeout 1"
+		run_poplar
+		expect_exit "$code"
+		says "connect: proxy: it cannot connect to pop.invalid port 995: ${row#* }"
+		assert_played
+	done
+}
+
+@test "proxy: bad ones are refused, each as what it is" {
+	local answer
+	for answer in 'HTTP/1.1 400 Bad Request\r\n' '\x04\x5b' '\x05\x07'; do
+		play_proxy <<-X
+			C- \x05\x01\x00
+			S- $answer
+			EXPECT-EOF
+		X
+		rc_proxy
+		run_poplar
+		expect_exit 76
+		says "proxy: this is no SOCKS5 proxy"
+		assert_played
+	done
+}
+
+@test "proxy: one that is slow is bounded by connect_timeout" {
+	play_proxy --repeat <<-'X'
+		C- \x05\x01\x00
+		DRIP 100
+		S- \x05\x00\x05\x00\x00\x03\xff
+		ENDLESS x
+	X
+	rc_proxy "connect_timeout 1"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	says "connect: proxy: no answer in time"
+	[ "$SECONDS" -lt 8 ]
+}
+
+@test "proxy: an answer cut short" {
+	play_proxy --repeat <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00\x05\x00\x00\x03\xffabc
+		CUT
+	X
+	rc_proxy "connect_timeout 1"
+	run_poplar
+	expect_exit 75
+	says "connect: proxy: "
+}
+
+@test "a connect that fails for now is tried once more" {
+	play_proxy <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+		S- \x05\x06\x00\x01\x00\x00\x00\x00\x00\x00
+		EXPECT-EOF
+		--
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+		S- \x05\x00\x00\x01\x00\x00\x00\x00\x00\x00+OK\r\n
+		C: CAPA
+		S: -ERR
+		C: USER alice
+		S: +OK
+		C: PASS sesame
+		S: +OK
+		C: STAT
+		S: +OK 0 0
+		C: UIDL
+		S: +OK
+		S: .
+		C: LIST
+		S: +OK
+		S: .
+		C: QUIT
+		S: +OK
+		EXPECT-EOF
+	X
+	rc_proxy "connect_timeout 1"
+	run_poplar -v
+	expect_exit 0
+	says "TTL expired; once more in a moment"
+	assert_played
+}
+
+@test "but only once, and not if that will not help" {
+	play_proxy --repeat <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+		S- \x05\x06
+		EXPECT-EOF
+	X
+	rc_proxy "connect_timeout 1"
+	run_poplar -v
+	expect_exit 75
+	assert_equal "$(grep -c 'once more' <<<"$stderr")" 1
+	assert_equal "$(grep -c 'TTL expired' <<<"$stderr")" 2
+	PORT=$(free_port)
+	rc
+	run_poplar -v
+	expect_exit 69
+	not grep -q 'once more' <<<"$stderr"
+}
+
+@test "at a terminal nobody has to wait for a second try" {
+	command -v expect >/dev/null || skip "expect is not installed"
+	play_proxy --repeat <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+		S- \x05\x06
+		EXPECT-EOF
+	X
+	rc_proxy "connect_timeout 1"
+	run timeout 30 expect -c 'spawn -noecho $env(POPLAR) -v' -c 'expect eof'
+	assert_output --partial "TTL expired"
+	refute_output --partial "once more"
+}
+
+@test "a proxy has no use for half a login, and a socket none for a proxy" {
+	serve --unix "$BATS_TEST_TMPDIR/pop"
+	rc "proxy_user joe"
+	run_poplar
+	expect_exit 78
+	[[ $stderr == *"of proxy_user and proxy_password one is missing"* ]]
+	messages 1
+	rc_socket "proxy_host 127.0.0.1" "proxy_port 1"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
 @test "what is said of the way is in --pretend" {
+	rc_way "tunnel t" "proxy_host p" "proxy_user u" "proxy_password secret"
+	run_poplar --pretend
+	grep -qx 'proxy_host p' <<<"$output"
+	grep -qx 'proxy_port 1080' <<<"$output"
+	grep -qx 'proxy_user u' <<<"$output"
+	grep -qx 'proxy_password \*' <<<"$output"
+	not grep -q secret <<<"$output"
 	rc_way "tunnel ssh host nc localhost 110" "source_ip 127.0.0.9"
 	run_poplar --pretend
 	expect_exit 0

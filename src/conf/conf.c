@@ -184,14 +184,23 @@ conf_print(const struct conf *conf)
 	buf_free(&text);
 }
 
+static void
+wipe(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+}
+
 void
 conf_forget_others(const struct conf *conf, const struct account *account)
 {
 	for (size_t i = 0; i < conf->n; i++) {
-		char *password = conf->accounts[i]->password;
+		struct account *other = conf->accounts[i];
 
-		if (conf->accounts[i] != account && password != NULL)
-			explicit_bzero(password, strlen(password));
+		if (other == account)
+			continue;
+		wipe(other->password);
+		wipe(other->proxy_password);
 	}
 }
 

@@ -70,6 +70,10 @@ struct account {
 	char *socket; /* path of a unix socket */
 	char *tunnel; /* a command */
 	char *source_ip;
+	char *proxy_host;
+	char *proxy_port;
+	char *proxy_user;
+	char *proxy_password; /* a secret */
 	uint64_t timeout;
 	uint64_t connect_timeout;
 	uint64_t session_timeout;

@@ -178,10 +178,15 @@ settle_way(struct account *account, struct err *err)
 	if (account->socket != NULL && account->tunnel != NULL)
 		return fail_account(account,
 		    "socket and tunnel are two ways to one server", err);
-	if (local && account->source_ip != NULL)
+	if ((account->proxy_user == NULL) != (account->proxy_password == NULL))
+		return fail_account(account,
+		    "of proxy_user and proxy_password one is missing", err);
+	if (local &&
+	    (account->source_ip != NULL || account->proxy_host != NULL))
 		log_say(LOG_AT_NOTICE,
-		    "%s: source_ip has no effect on a socket or a tunnel",
-		    account->name);
+		    "%s: %s has no effect on a socket or a tunnel",
+		    account->name,
+		    account->proxy_host != NULL ? "proxy_host" : "source_ip");
 	account->server =
 	    mem_dup(account->host != NULL ? account->host : account->name);
 	return 0;

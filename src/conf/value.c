@@ -520,6 +520,8 @@ parse_port(const struct keyword *keyword, const char *argument,
 {
 	uint64_t number;
 
+	if (argument[0] == '\0' && keyword->initial != NULL)
+		argument = keyword->initial;
 	if (to_number(argument, UINT16_MAX, &number) && number > 0)
 		return store_string(keyword, account,
 		    mem_printf("%llu", (unsigned long long)number));

@@ -38,6 +38,10 @@ connect_once(struct session *session, struct err *err)
 	    .family = session->options->family,
 	    .source = account->source_ip,
 	    .timeout = time_to_connect(session),
+	    .proxy_host = account->proxy_host,
+	    .proxy_service = account->proxy_port,
+	    .proxy_user = account->proxy_user,
+	    .proxy_password = account->proxy_password,
 	};
 	int fd = -1;
 

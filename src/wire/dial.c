@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "base/wait.h"
 #include "wire/name.h"
+#include "wire/socks.h"
 
 #define STAGGER 250 /* ms; RFC 8305, section 5 */
 #define TARGETS_MAX 32
@@ -447,9 +448,8 @@ end_of(int64_t timeout)
 /* The params' family must be that of the source, if it has one. */
 static int
 dial_from(const struct dial_params *params, const struct addrinfo *source,
-    struct err *err)
+    int64_t until, struct err *err)
 {
-	int64_t until = end_of(params->timeout);
 	struct lookup *lookup;
 	struct race race = {.source = source};
 	char *host;
@@ -474,8 +474,8 @@ done:
 	return fd;
 }
 
-int
-dial(const struct dial_params *params, struct err *err)
+static int
+dial_directly(const struct dial_params *params, int64_t until, struct err *err)
 {
 	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,
 	    .ai_family = params->family,
@@ -486,14 +486,74 @@ dial(const struct dial_params *params, struct err *err)
 	int fd;
 
 	if (params->source == NULL)
-		return dial_from(params, NULL, err);
+		return dial_from(params, NULL, until, err);
 	if (getaddrinfo(params->source, NULL, &hints, &source) != 0)
 		return err_set(err, ERR_CONFIG,
 		    "%s is no %s address to connect from",
 		    shown(name, params->source), family_name(params->family));
 	same_family.family = source->ai_family;
-	fd = dial_from(&same_family, source, err);
+	fd = dial_from(&same_family, source, until, err);
 	freeaddrinfo(source);
+	return fd;
+}
+
+/* The number of a service; this asks no server. */
+static int
+find_port(const struct dial_params *params, uint16_t *port, struct err *err)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST,
+	    .ai_family = AF_INET,
+	    .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	struct sockaddr_in any;
+
+	if (is_port_out_of_range(params->service) ||
+	    getaddrinfo(NULL, params->service, &hints, &found) != 0)
+		return lookup_failed(params, EAI_SERVICE, err);
+	memcpy(&any, found->ai_addr, sizeof(any));
+	*port = ntohs(any.sin_port);
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int
+ask_proxy(const struct dial_params *params, const char *host, int64_t until,
+    struct err *err)
+{
+	struct socks_params socks = {
+	    .host = host,
+	    .user = params->proxy_user,
+	    .password = params->proxy_password,
+	};
+	struct dial_params proxy = *params;
+	int fd;
+
+	if (find_port(params, &socks.port, err) == -1)
+		return -1;
+	proxy.host = params->proxy_host;
+	proxy.service = params->proxy_service;
+	fd = dial_directly(&proxy, until, err);
+	if (fd != -1 && socks_connect(fd, &socks, until, err) == 0)
+		return fd;
+	if (fd != -1)
+		close(fd);
+	return err_prefix(err, "proxy");
+}
+
+int
+dial(const struct dial_params *params, struct err *err)
+{
+	int64_t until = end_of(params->timeout);
+	char *host;
+	int fd;
+
+	if (params->proxy_host == NULL)
+		return dial_directly(params, until, err);
+	host = name_to_ascii(params->host, err);
+	if (host == NULL)
+		return -1;
+	fd = ask_proxy(params, host, until, err);
+	free(host);
 	return fd;
 }
 

@@ -14,6 +14,13 @@ struct dial_params {
 	int family;	     /* AF_UNSPEC, AF_INET or AF_INET6 */
 	const char *source;  /* address to connect from; NULL: any */
 	int64_t timeout;     /* milliseconds for name and TCP; 0: none */
+
+	/* A SOCKS5 proxy, which resolves host; NULL: none.  Then family and
+	 * source are for the way to it. */
+	const char *proxy_host;
+	const char *proxy_service;
+	const char *proxy_user; /* NULL: no login */
+	const char *proxy_password;
 };
 
 /*
@@ -24,7 +31,8 @@ struct dial_params {
  * TCP_NODELAY, or -1: ERR_NOHOST, ERR_UNAVAILABLE (each address and its cause
  * is named), ERR_TEMPFAIL (the time is up, or the resolver failed for now),
  * ERR_CONFIG (no such service).  With a source, only addresses of its family
- * are tried.
+ * are tried.  Through a proxy, host is never resolved here, and the errors are
+ * also those of socks_connect.
  */
 int dial(const struct dial_params *params, struct err *err);
 

@@ -472,8 +472,8 @@ count_note(void *context, enum log_level level, const char *text)
 static void
 test_later(void)
 {
-	static const char *const later[] = {"proxy_host p", "proxy_port 9050",
-	    "tls_crl_file f", "tls_compat tls1.0", "tls_cert_file f",
+	static const char *const later[] = {"tls_crl_file f",
+	    "tls_compat tls1.0", "tls_cert_file f",
 	    "tls_key_file pkcs11:pin-value=1234", "passwordfd 3",
 	    "ntlmdomain d", "filter f", "received_header", "received_header on",
 	    "on_new x", "quarantine_after 3", "alert_after 3"};

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -103,7 +104,7 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	} real;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(node, names[i].name) == 0)
+		if (node != NULL && strcmp(node, names[i].name) == 0)
 			return (hints->ai_flags & AI_NUMERICHOST) != 0
 			    ? EAI_NONAME
 			    : answer(&names[i], service, found);
@@ -415,6 +416,55 @@ test_source(void)
 	close(listener);
 }
 
+/* Refuses what it is asked for, whatever that is. */
+static void *
+refuse_socks(void *context)
+{
+	int listener = *(int *)context, fd = accept(listener, NULL, NULL);
+	char octets[300];
+
+	if (read(fd, octets, sizeof(octets)) > 0 && write(fd, "\5\0", 2) == 2 &&
+	    read(fd, octets, sizeof(octets)) > 0 && write(fd, "\5\4", 2) != 2)
+		warn("write");
+	close(fd);
+	return NULL;
+}
+
+static void
+test_proxy(void)
+{
+	in_port_t port = 0;
+	int listener = listen_at("127.0.0.1", 5, &port);
+	char service[8];
+	struct dial_params params = {.host = "missing.test",
+	    .service = "pop3s",
+	    .timeout = PATIENCE,
+	    .proxy_host = "127.0.0.1",
+	    .proxy_service = service};
+	int before = open_fds(), lookups = atomic_load(&answered);
+	struct err error = {0};
+	pthread_t thread;
+
+	snprintf(service, sizeof(service), "%u", (unsigned int)port);
+	pthread_create(&thread, NULL, refuse_socks, &listener);
+	tap_ok(failed(dial(&params, &error), &error, ERR_UNAVAILABLE,
+		   "proxy: it cannot connect to missing.test port 995: "
+		   "host unreachable"),
+	    "through a proxy");
+	pthread_join(thread, NULL);
+	tap_ok(atomic_load(&answered) == lookups, "the name is not resolved");
+	tap_ok(open_fds() == before, "no descriptor is left");
+	params.proxy_host = "missing.test";
+	tap_ok(failed(dial(&params, &error), &error, ERR_NOHOST,
+		   "proxy: host missing.test not found"),
+	    "a proxy that is not found");
+	params.service = "no-such-service";
+	tap_ok(failed(dial(&params, &error), &error, ERR_CONFIG,
+		   "neither a port nor a known service"),
+	    "a port that the proxy could not know");
+	close(listener);
+}
+
 static void
 test_unix(void)
 {
@@ -496,6 +546,7 @@ main(void)
 	test_unanswered();
 	test_names();
 	test_source();
+	test_proxy();
 	test_unix();
 	test_hanging();
 	tap_ok(atomic_load(&freed) > 0, "answers are freed");
