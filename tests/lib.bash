@@ -219,7 +219,7 @@ assert_maildir_equals_box() {
 }
 
 state_file() {
-	find "$HOME/.local/state/poplar" -type f
+	find "$HOME/.local/state/poplar" -type f ! -name '*.trying'
 }
 
 # split_mbox FILE DIR: each message of an mboxrd file as it was before it was
@@ -253,6 +253,15 @@ assert_mbox_equals_box() {
 		}
 	done
 	[ "$(find "$parts" -type f | wc -l)" -eq "$n" ]
+}
+
+# The same in any order.
+assert_mbox_holds_box() {
+	local f parts=$BATS_TEST_TMPDIR/parts
+	rm -rf "$parts"
+	split_mbox "$1" "$parts"
+	diff <(for f in "$BOX"/*; do as_delivered "$f" | sha256sum; done | sort) \
+	    <(for f in "$parts"/*; do sha256sum <"$f"; done | sort)
 }
 
 # start_poplar [option ...]: in the background; sets RUN, its process id.

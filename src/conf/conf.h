@@ -103,6 +103,7 @@ struct account {
 	uint64_t max_messages; /* 0: off */
 	uint64_t max_bytes;    /* octets or CONF_SIZE_OFF */
 	bool newest_first;
+	uint64_t quarantine_after; /* failures; 0: off */
 
 	bool tls_was_said;  /* the keyword tls was given, by whatever way */
 	uint64_t said;	    /* bit i: row i of the table stood in its section,

@@ -68,7 +68,7 @@ static const struct keyword keywords[] = {
     {"received_header", "off", KEYWORD_LATER | KEYWORD_EMPTY_IS_ON, NO_FIELD,
 	"on|off"},
     {"on_new", NULL, KEYWORD_LATER, NO_FIELD, NULL},
-    {"quarantine_after", "5", KEYWORD_LATER, NO_FIELD, NULL},
+    {"quarantine_after", "5", 0, FIELD(quarantine_after, count), NULL},
     {"alert_after", "1", KEYWORD_LATER, NO_FIELD, NULL},
 };
 

@@ -18,6 +18,10 @@
 /* Milliseconds that no command will live to see. */
 #define MDA_TIMEOUT_NONE (INT64_MAX / 2)
 
+/* So often may the line break at a message before it has to wait for a session
+ * without deletions. */
+#define BREAKS_BORNE 3
+
 void
 fetch_report(struct fetch *fetch, const struct err *err)
 {
@@ -260,6 +264,44 @@ want(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 	return identify_name(fetch, &fetch->listing.messages[index], err);
 }
 
+/* How it failed when it was tried last, NULL if it did not. */
+static const struct seen_trouble *
+trouble_of(const struct fetch *fetch, const struct listing_entry *entry)
+{
+	const struct listing *listing = &fetch->listing;
+
+	if (entry->seen != LISTING_NONE || entry->message == LISTING_NONE)
+		return NULL;
+	return seen_trouble(fetch->seen,
+	    listing_id(listing, &listing->messages[entry->message]));
+}
+
+/* Deletions act at QUIT: a message that never lets the session come to that
+ * would keep them off for ever. */
+static bool
+endangers_deletions(
+    const struct fetch *fetch, const struct listing_entry *entry)
+{
+	const struct seen_trouble *trouble = trouble_of(fetch, entry);
+	const struct fetch_plan *plan = &fetch->plan;
+
+	return trouble != NULL && trouble->breaks >= BREAKS_BORNE &&
+	    (plan->n_due > 0 ||
+		(plan_delete_after_delivery(&fetch->settings) &&
+		    plan->n_untroubled > 0));
+}
+
+static void
+leave_for_later(struct fetch *fetch, uint32_t number, const char *why)
+{
+	struct err err;
+
+	fetch->counts.failed++;
+	err_set(&err, ERR_TEMPFAIL, "message %u: left for a later run: %s",
+	    number, why);
+	fetch_report(fetch, &err);
+}
+
 static int
 plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 {
@@ -270,7 +312,13 @@ plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 	const char *why;
 	enum plan_action action = plan_decide(&fetch->settings, &message, &why);
 
-	if (action == PLAN_FETCH && !fits_into_session(fetch, octets)) {
+	if (action == PLAN_FETCH && endangers_deletions(fetch, entry)) {
+		action = PLAN_SKIP;
+		why = "the connection breaks at it, and others are to be "
+		      "deleted";
+		if (!is_dry(fetch))
+			leave_for_later(fetch, entry->number, why);
+	} else if (action == PLAN_FETCH && !fits_into_session(fetch, octets)) {
 		action = PLAN_SKIP;
 		why = "over max_messages or max_bytes, the next run's";
 	}
@@ -288,26 +336,44 @@ plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 	return want(fetch, entry, err);
 }
 
+/* All entries that failed before, or all that did not. */
 static int
-make_plan(struct fetch *fetch, struct err *err)
+plan_entries(struct fetch *fetch, bool failed, struct err *err)
 {
 	struct listing *listing = &fetch->listing;
-	struct event event = {.type = EVENT_PLAN};
 
 	for (size_t i = 0; i < listing->n; i++) {
 		size_t at =
 		    fetch->account->newest_first ? listing->n - 1 - i : i;
+		struct listing_entry *entry = &listing->entries[at];
 
-		if (plan_entry(fetch, &listing->entries[at], err) == -1)
+		if ((trouble_of(fetch, entry) != NULL) == failed &&
+		    plan_entry(fetch, entry, err) == -1)
 			return -1;
 	}
+	return 0;
+}
+
+static int
+make_plan(struct fetch *fetch, struct err *err)
+{
+	struct event event = {.type = EVENT_PLAN};
+
+	if (seen_settle_attempt(fetch->seen, err) == -1)
+		return err_prefix(err, "state");
+	if (plan_entries(fetch, false, err) == -1)
+		return -1;
+	fetch->plan.n_untroubled = fetch->plan.n_wanted;
+	if (seen_has_troubles(fetch->seen) &&
+	    plan_entries(fetch, true, err) == -1)
+		return -1;
 	event.counts.messages = fetch->plan.n_wanted;
 	event.counts.octets = fetch->plan.octets;
 	event.counts.deleted = fetch->plan.n_due;
 	if (plan_delete_after_delivery(&fetch->settings))
 		event.counts.deleted += fetch->plan.n_wanted;
-	event.counts.listed = listing->n;
-	fetch->counts.listed = listing->n;
+	event.counts.listed = fetch->listing.n;
+	fetch->counts.listed = fetch->listing.n;
 	event_send(fetch->parent, &event);
 	return 0;
 }

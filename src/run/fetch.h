@@ -43,7 +43,9 @@ struct fetch_due {
 struct fetch_plan {
 	uint32_t *wanted;
 	size_t n_wanted;
-	uint64_t octets; /* of the wanted, as far as known */
+	size_t n_untroubled; /* of the wanted: behind them come those that
+				failed when they were tried last */
+	uint64_t octets;     /* of the wanted, as far as known */
 	struct fetch_due *due;
 	size_t n_due;
 };

@@ -19,8 +19,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/wait.h"
-#include "mail/msg.h"
-#include "run/fetch.h"
+#include "run/retrieval.h"
 
 #define QUEUE_MAX 4096		/* commands ahead; the window is smaller */
 #define BATCH_OCTETS (64 << 20) /* a batch ends with so many */
@@ -33,46 +32,6 @@
  * endless one must end. */
 #define GROWTH_FACTOR 16
 #define GROWTH_OCTETS (UINT64_C(64) << 20)
-
-/* A message that is received whole. */
-struct received {
-	uint32_t message; /* index in listing.messages */
-	uint64_t header;
-	uint64_t octets;
-	char *id;
-	char place[DELIVER_PLACE_MAX];
-};
-
-struct retrieval {
-	struct fetch *fetch;
-	struct msg *msg;
-	size_t next;	   /* of plan.wanted, to be asked for */
-	size_t next_reply; /* of plan.wanted, to be answered */
-	bool inexact;	   /* a message was not as large as listed */
-	bool sizes_lie;	   /* of this server, though it is in step */
-	bool forged;	   /* it was not in step, nothing can be believed */
-
-	struct received *batch;
-	size_t n_batch;
-	size_t batch_max;
-	uint64_t batch_octets;
-	int64_t batch_since;
-	bool place_failed;
-	bool noted;	    /* what the place has to say at -v */
-	uint32_t *recorded; /* all of this session */
-	size_t n_recorded;
-
-	bool holding; /* the newest message awaits proof of step */
-	struct received held;
-
-	int sink_status;   /* of the delivery: DELIVER_OK and so on */
-	uint64_t size_cap; /* octets, of skipsize and killsize */
-	bool is_over_cap;  /* the message in the making */
-
-	struct fetch_due *due;
-	size_t n_due, next_due;
-	int64_t progress_at;
-};
 
 static struct listing_message *
 message_at(const struct retrieval *r, uint32_t index)
@@ -104,8 +63,8 @@ tell_progress(struct retrieval *r, uint64_t octets_more)
 	event_send(r->fetch->parent, &event);
 }
 
-static void
-report_message(struct retrieval *r, uint32_t number, struct err *err)
+void
+retrieval_complain(struct retrieval *r, uint32_t number, struct err *err)
 {
 	err_prefix(err, "message %u", number);
 	r->fetch->counts.failed++;
@@ -144,7 +103,7 @@ take_deletion(struct retrieval *r, const struct client_reply *reply)
 
 	if (!reply->ok) {
 		session_refused(&fetch->session, reply, ERR_TEMPFAIL, &err);
-		report_message(r, due->number, &err);
+		retrieval_complain(r, due->number, &err);
 		return;
 	}
 	fetch->counts.deleted++;
@@ -182,8 +141,11 @@ record(struct retrieval *r, const struct received *received)
 	/* Fetched once more on request: one record is enough. */
 	if (known != LISTING_NONE)
 		seen_undo(fetch->seen, known);
-	return seen_delivered(fetch->seen, received->id, message->octets,
-	    received->header, received->place);
+	return r->is_quarantine
+	    ? seen_quarantined(fetch->seen, received->id, message->octets,
+		  received->header, received->place)
+	    : seen_delivered(fetch->seen, received->id, message->octets,
+		  received->header, received->place);
 }
 
 static int
@@ -192,7 +154,7 @@ record_batch(
 {
 	struct seen *seen = r->fetch->seen;
 
-	seen_batch(seen, r->fetch->target, where);
+	seen_batch(seen, r->target, where);
 	for (size_t i = 0; i < r->n_batch; i++)
 		indexes[i] = record(r, &r->batch[i]);
 	if (seen_flush(seen, true, err) == -1)
@@ -205,10 +167,10 @@ publish_batch(struct retrieval *r, struct err *err)
 {
 	struct fetch *fetch = r->fetch;
 
-	if (deliver_publish(fetch->deliver, err) == -1)
+	if (deliver_publish(r->deliver, err) == -1)
 		return err_prefix(err, "deliver");
 	seen_published(fetch->seen);
-	if (deliver_holds_lock(fetch->deliver) &&
+	if (deliver_holds_lock(r->deliver) &&
 	    seen_flush(fetch->seen, true, err) == -1)
 		return err_prefix(err, "state");
 	return 0;
@@ -227,18 +189,20 @@ settle_batch(struct retrieval *r, const uint32_t *indexes)
 		    mem_room(r->recorded, r->n_recorded, sizeof(uint32_t));
 		r->recorded[r->n_recorded++] = indexes[i];
 		if (plan_delete_after_delivery(&fetch->settings) &&
-		    !message->unsettled)
+		    !message->unsettled && !r->is_quarantine)
 			add_due(r, message->number, indexes[i]);
 	}
-	fetch->counts.messages += r->n_batch;
-	fetch->counts.octets += r->batch_octets;
+	if (!r->is_quarantine) {
+		fetch->counts.messages += r->n_batch;
+		fetch->counts.octets += r->batch_octets;
+	}
 	clear_batch(r);
 }
 
 static void
 note_place(struct retrieval *r)
 {
-	const char *note = deliver_note(r->fetch->deliver);
+	const char *note = deliver_note(r->deliver);
 
 	if (note != NULL && !r->noted)
 		log_say(LOG_AT_VERBOSE, "deliver: %s", note);
@@ -249,7 +213,6 @@ note_place(struct retrieval *r)
 static int
 commit(struct retrieval *r, struct err *err)
 {
-	struct fetch *fetch = r->fetch;
 	char where[DELIVER_WHERE_MAX];
 	uint32_t *indexes;
 	int status;
@@ -257,7 +220,7 @@ commit(struct retrieval *r, struct err *err)
 	if (r->n_batch == 0)
 		return 0;
 	indexes = mem_alloc(r->n_batch * sizeof(*indexes));
-	status = deliver_sync(fetch->deliver, where, err);
+	status = deliver_sync(r->deliver, where, err);
 	if (status == -1)
 		err_prefix(err, "deliver");
 	if (status == 0)
@@ -265,7 +228,7 @@ commit(struct retrieval *r, struct err *err)
 	if (status == 0)
 		status = publish_batch(r, err);
 	note_place(r);
-	deliver_release(fetch->deliver);
+	deliver_release(r->deliver);
 	if (status == 0)
 		settle_batch(r, indexes);
 	r->place_failed = status == -1;
@@ -280,6 +243,16 @@ batch_is_due(const struct retrieval *r)
 	    (r->n_batch > 0 && wait_clock() - r->batch_since >= BATCH_TIME);
 }
 
+/* A state that cannot be written is no place to go on from. */
+static int
+try_message(struct retrieval *r, uint32_t message, struct err *err)
+{
+	if (trouble_try(r, message, err) == 0)
+		return 0;
+	r->place_failed = true;
+	return err_prefix(err, "state");
+}
+
 /* -- a message received whole, until it is known to be -- */
 
 static void
@@ -289,7 +262,17 @@ drop_held(struct retrieval *r)
 		return;
 	r->holding = false;
 	free(r->held.id);
-	deliver_abort(r->fetch->deliver);
+	deliver_abort(r->deliver);
+}
+
+/* It may be the end of a message that only looks like one, and whoever sent
+ * that wants the rest to be replies. */
+static void
+distrust_held(struct retrieval *r)
+{
+	if (r->holding)
+		trouble_broke(r, r->held.message);
+	drop_held(r);
 }
 
 /* The session is in step behind it: into the batch.  -1 when the place
@@ -305,13 +288,20 @@ stage_held(struct retrieval *r, struct err *err)
 
 	if (!r->holding)
 		return 0;
+	/* Elsewhere this is no part of the attempt that could fail. */
+	if (r->batch_max == 1 && try_message(r, r->held.message, err) == -1)
+		return -1;
 	r->holding = false;
-	status = deliver_stage(r->fetch->deliver, &facts, r->held.place, err);
+	status = deliver_stage(r->deliver, &facts, r->held.place, err);
+	if (status == DELIVER_OK)
+		trouble_tried(r);
 	if (status != DELIVER_OK) {
 		free(r->held.id);
 		if (status == DELIVER_FAILED)
 			return place_failed(r, err);
-		report_message(r, message_at(r, r->held.message)->number, err);
+		trouble_failed(r, r->held.message, status);
+		retrieval_complain(
+		    r, message_at(r, r->held.message)->number, err);
 		return 0;
 	}
 	if (r->n_batch == 0)
@@ -326,8 +316,7 @@ static bool
 is_known_after_all(struct retrieval *r, struct received *received)
 {
 	const struct plan_settings *settings = &r->fetch->settings;
-	const struct listing_message *message =
-	    message_at(r, received->message);
+	struct listing_message *message = message_at(r, received->message);
 	struct seen_message *known;
 	struct buf id = {0};
 
@@ -337,6 +326,7 @@ is_known_after_all(struct retrieval *r, struct received *received)
 	known = identify_header(r->fetch, message, &id);
 	free(received->id);
 	received->id = mem_dup(buf_string(&id));
+	listing_set_id(&r->fetch->listing, message, &id);
 	buf_free(&id);
 	if (known == NULL)
 		return false;
@@ -446,14 +436,14 @@ prove_step(struct retrieval *r, struct err *err)
 	if (drain(r, err) == -1 ||
 	    client_queue(client_of(r), CMD_STAT, NULL, err) == -1 ||
 	    client_reply(client_of(r), &reply, err) == -1) {
-		drop_held(r);
+		distrust_held(r);
 		return err_prefix(err, "retrieval");
 	}
 	r->next = r->next_reply;
 	r->sizes_lie = true;
 	if (check_stat(r, &reply, err) == 0)
 		return 0;
-	drop_held(r);
+	distrust_held(r);
 	return -1;
 }
 
@@ -469,7 +459,7 @@ take_piece(void *context, const char *data, size_t n, struct err *err)
 		r->is_over_cap = true;
 		return err_set(err, ERR_TEMPFAIL, "larger than listed");
 	}
-	r->sink_status = deliver_write(r->fetch->deliver, data, n, err);
+	r->sink_status = deliver_write(r->deliver, data, n, err);
 	tell_progress(r, msg_size(r->msg));
 	return r->sink_status == DELIVER_OK ? 0 : -1;
 }
@@ -498,7 +488,7 @@ begin(
 	what.tag = tag;
 	msg_begin(r->msg);
 	r->is_over_cap = false;
-	return deliver_begin(r->fetch->deliver, &what, err);
+	return deliver_begin(r->deliver, &what, err);
 }
 
 /* Its listing said less than it is: as the plan would have decided. */
@@ -506,7 +496,7 @@ static int
 leave_large(
     struct retrieval *r, const struct listing_message *message, uint64_t octets)
 {
-	deliver_abort(r->fetch->deliver);
+	deliver_abort(r->deliver);
 	log_say(LOG_AT_VERBOSE,
 	    "message %u: larger than listed, and than killsize or skipsize "
 	    "allows",
@@ -522,22 +512,35 @@ static int
 give_up_message(struct retrieval *r, const struct listing_message *message,
     const struct client_body *body, struct err *err)
 {
-	if (body->in_step && r->is_over_cap)
+	if (body->in_step && r->is_over_cap) {
+		trouble_tried(r);
 		return leave_large(r, message, body->octets);
-	deliver_abort(r->fetch->deliver);
+	}
+	deliver_abort(r->deliver);
 	if (r->sink_status == DELIVER_FAILED)
 		return place_failed(r, err);
 	if (!body->in_step)
 		return err_prefix(err, "message %u", message->number);
-	report_message(r, message->number, err);
+	retrieval_complain(r, message->number, err);
 	return 0;
+}
+
+/* What came before a message that failed before must not fail with it. */
+static int
+secure_others(struct retrieval *r, uint32_t index, struct err *err)
+{
+	const char *id = listing_id(&r->fetch->listing, message_at(r, index));
+
+	if (r->n_batch == 0 || seen_trouble(r->fetch->seen, id) == NULL)
+		return 0;
+	return commit(r, err);
 }
 
 /* 0: go on; -1: the session or the place is lost. */
 static int
 receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
-	uint32_t index = r->fetch->plan.wanted[r->next_reply++];
+	uint32_t index = r->wanted[r->next_reply++];
 	const struct listing_message *message = message_at(r, index);
 	struct client_body body = {
 	    .sink = take_piece,
@@ -547,14 +550,19 @@ receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 
 	if (!reply->ok) {
 		session_refused(&r->fetch->session, reply, ERR_TEMPFAIL, err);
-		report_message(r, message->number, err);
+		trouble_failed(r, index, DELIVER_DEFERRED);
+		retrieval_complain(r, message->number, err);
 		return 0;
 	}
+	if (try_message(r, index, err) == -1 ||
+	    secure_others(r, index, err) == -1)
+		return -1;
 	r->sink_status = begin(r, message, err);
 	if (r->sink_status == DELIVER_FAILED)
 		return place_failed(r, err);
 	if (client_body(client_of(r), &body, err) == -1)
 		return give_up_message(r, message, &body, err);
+	trouble_tried(r);
 	if (body.octets >= r->size_cap)
 		return leave_large(r, message, body.octets);
 	hold(r, index, body.octets);
@@ -566,17 +574,24 @@ receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 static void
 top_up(struct retrieval *r)
 {
-	struct fetch *fetch = r->fetch;
-
-	while (r->next < fetch->plan.n_wanted &&
-	    client_queued(client_of(r)) < QUEUE_MAX) {
+	while (
+	    r->next < r->n_wanted && client_queued(client_of(r)) < QUEUE_MAX) {
 		const struct listing_message *message =
-		    message_at(r, fetch->plan.wanted[r->next++]);
+		    message_at(r, r->wanted[r->next++]);
 
 		client_queue_message(client_of(r), CMD_RETR, message->number,
 		    message->octets != LISTING_OCTETS_UNKNOWN ? message->octets
 							      : 0);
 	}
+}
+
+/* Waiting for the answer to a RETR is a part of the attempt. */
+static int
+try_next(struct retrieval *r, struct err *err)
+{
+	if (r->next_reply == r->next)
+		return 0;
+	return try_message(r, r->wanted[r->next_reply], err);
 }
 
 /* A status line proves that the message before it ended where it seemed to. */
@@ -585,7 +600,7 @@ take_reply(struct retrieval *r, struct err *err)
 {
 	struct client_reply reply;
 
-	if (wait_check(err) == -1)
+	if (wait_check(err) == -1 || try_next(r, err) == -1)
 		return -1;
 	if (client_unasked_input(client_of(r)))
 		return out_of_step(r, err);
@@ -625,29 +640,47 @@ prove_end(struct retrieval *r, struct err *err)
 	return stage_held(r, err);
 }
 
+int
+retrieval_fetch(struct retrieval *r, struct err *err)
+{
+	if (take_replies(r, err) == -1 || prove_end(r, err) == -1 ||
+	    commit(r, err) == -1)
+		return -1;
+	r->n_proven = r->n_recorded;
+	return 0;
+}
+
+/* Messages that failed before come last, so that they stop no others. */
 static int
 retrieve(struct retrieval *r, struct err *err)
 {
-	if (take_replies(r, err) == -1 || prove_end(r, err) == -1 ||
-	    commit(r, err) == -1 || queue_deletions(r, err) == -1)
+	r->n_wanted = r->fetch->plan.n_untroubled;
+	if (retrieval_fetch(r, err) == -1)
+		return -1;
+	r->n_wanted = r->fetch->plan.n_wanted;
+	if (r->next < r->n_wanted && retrieval_fetch(r, err) == -1)
+		return -1;
+	if (trouble_judge(r, err) == -1 || queue_deletions(r, err) == -1)
 		return -1;
 	return take_replies(r, err);
 }
 
 /* -- the end of it, when it is no good one -- */
 
-/* Replies were forged: whatever was recorded in this session may be another
- * message's text.  Twice is better than lost. */
+/* Replies were forged: whatever was recorded since the session was last in
+ * step may be another message's text.  Twice is better than lost. */
 static void
-undo_session(struct retrieval *r)
+undo_unproven(struct retrieval *r)
 {
-	for (size_t i = 0; i < r->n_recorded; i++)
+	size_t n = r->n_recorded - r->n_proven;
+
+	for (size_t i = r->n_proven; i < r->n_recorded; i++)
 		seen_undo(r->fetch->seen, r->recorded[i]);
-	if (r->n_recorded > 0)
+	if (n > 0)
 		log_say(LOG_AT_WARNING,
-		    "the %zu messages of this session cannot be trusted; they "
+		    "%zu messages of this session cannot be trusted; they "
 		    "will be fetched again",
-		    r->n_recorded);
+		    n);
 }
 
 /* What was received whole is kept. */
@@ -667,8 +700,20 @@ keep_whole(struct retrieval *r, const struct err *why)
 		fetch_report(r->fetch, &err);
 }
 
+/* Whose attempt was it that had no end? */
 static void
-wind_up(struct retrieval *r, const struct err *why)
+blame(struct retrieval *r, bool stopped)
+{
+	if (r->tried == LISTING_NONE)
+		return;
+	if (stopped)
+		trouble_failed(r, r->tried, DELIVER_DEFERRED);
+	else if (!r->place_failed && !r->forged)
+		trouble_broke(r, r->tried);
+}
+
+void
+retrieval_wind_up(struct retrieval *r, const struct err *why)
 {
 	struct err ignored;
 	bool stopped = wait_stop_signal() != 0;
@@ -676,39 +721,64 @@ wind_up(struct retrieval *r, const struct err *why)
 	if (stopped)
 		wait_grace(STOP_TIME);
 	if (r->forged)
-		undo_session(r);
+		undo_unproven(r);
 	else if (!stopped && !r->place_failed)
 		keep_whole(r, why);
+	if (why->class == ERR_PROTOCOL && !stopped)
+		distrust_held(r);
+	else
+		blame(r, stopped);
 	drop_held(r);
 	conn_limit(r->fetch->session.conn, stopped ? STOP_TIME : DRAIN_TIME);
 	if (client_in_step(client_of(r)))
 		drain(r, &ignored);
 }
 
-int
-retrieve_messages(struct fetch *fetch, struct err *err)
+void
+retrieval_begin(struct retrieval *r, struct fetch *fetch,
+    struct deliver *deliver, const char *target)
 {
 	const struct account *account = fetch->account;
-	struct retrieval r = {
+
+	*r = (struct retrieval){
 	    .fetch = fetch,
+	    .deliver = deliver,
+	    .target = target,
 	    .msg = msg_new(),
-	    .batch_max = deliver_batch_max(fetch->deliver),
+	    .batch_max = deliver_batch_max(deliver),
 	    .size_cap = account->skipsize < account->killsize
 		? account->skipsize
 		: account->killsize,
+	    .tried = LISTING_NONE,
 	};
+	r->batch = mem_alloc(r->batch_max * sizeof(*r->batch));
+}
+
+void
+retrieval_end(struct retrieval *r)
+{
+	clear_batch(r);
+	free(r->batch);
+	free(r->recorded);
+	free(r->refused);
+	free(r->due);
+	msg_free(r->msg);
+}
+
+int
+retrieve_messages(struct fetch *fetch, struct err *err)
+{
+	struct retrieval r;
 	int status;
 
-	r.batch = mem_alloc(r.batch_max * sizeof(*r.batch));
+	retrieval_begin(&r, fetch, fetch->deliver, fetch->target);
+	r.wanted = fetch->plan.wanted;
 	for (size_t i = 0; i < fetch->plan.n_due; i++)
 		add_due(&r, fetch->plan.due[i].number, fetch->plan.due[i].seen);
 	status = retrieve(&r, err);
 	if (status == -1)
-		wind_up(&r, err);
-	clear_batch(&r);
-	free(r.batch);
-	free(r.recorded);
-	free(r.due);
-	msg_free(r.msg);
+		retrieval_wind_up(&r, err);
+	seen_attempts_over(fetch->seen);
+	retrieval_end(&r);
 	return status;
 }

@@ -71,17 +71,62 @@ add_message(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
 	message->offset = offset & ((UINT64_C(1) << 48) - 1);
 	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
 	message->time = short_time(take_time(seen, fields));
+	trouble_over(seen, message->key);
+}
+
+/* It belongs to the batch that is open. */
+static void
+add_received(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
+    unsigned int flags)
+{
+	uint32_t index = (uint32_t)seen->n_messages;
+
+	/* In a run it stands for a listed one. */
+	add_message(
+	    seen, fields, offset, flags | (seen->loaded ? SEEN_MATCHED : 0));
+	if (seen->where != NULL)
+		buf_append(&seen->pending, &index, sizeof(index));
 }
 
 static void
 apply_got(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 {
-	uint32_t index = (uint32_t)seen->n_messages;
+	add_received(seen, fields, offset, 0);
+}
 
-	/* In a run it stands for a listed one. */
-	add_message(seen, fields, offset, seen->loaded ? SEEN_MATCHED : 0);
-	if (seen->where != NULL)
-		buf_append(&seen->pending, &index, sizeof(index));
+static void
+apply_quarantined(
+    struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	add_received(seen, fields, offset, SEEN_MARKED | SEEN_QUARANTINED);
+}
+
+static void
+apply_failed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	struct journal_field id = journal_take(fields);
+	struct trouble *trouble = trouble_note(seen, &id);
+
+	(void)offset;
+	trouble->last = take_time(seen, fields);
+	if (trouble->known.first == 0)
+		trouble->known.first = trouble->last;
+	trouble->known.breaks =
+	    (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
+}
+
+static void
+apply_blamed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	struct journal_field id = journal_take(fields);
+	struct trouble *trouble = trouble_note(seen, &id);
+
+	(void)offset;
+	trouble->last = take_time(seen, fields);
+	if (trouble->known.first == 0)
+		trouble->known.first = trouble->last;
+	trouble->known.blamed =
+	    (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
 }
 
 static void
@@ -310,6 +355,9 @@ static const struct {
 	apply_record *apply;
 } records[] = {
     WORD("got", apply_got),
+    WORD("quarantined", apply_quarantined),
+    WORD("failed", apply_failed),
+    WORD("blamed", apply_blamed),
     WORD("imported", apply_imported),
     WORD("marked", apply_marked),
     WORD("rebuilt", apply_rebuilt),

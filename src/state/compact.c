@@ -160,6 +160,8 @@ put_past(const struct seen *seen, struct buf *out)
 static const char *
 word_of_message(const struct seen_message *message)
 {
+	if ((message->flags & SEEN_QUARANTINED) != 0)
+		return "quarantined";
 	if ((message->flags & SEEN_IMPORTED) != 0)
 		return "imported";
 	if ((message->flags & SEEN_MARKED) != 0)
@@ -259,6 +261,7 @@ compact(struct compaction *compaction, const char *real, struct err *err)
 	status = copy_others(compaction, err);
 	if (status == 0) {
 		put_past(compaction->seen, &new->buf);
+		trouble_put_all(compaction->seen, &new->buf);
 		status = put_messages(compaction, err);
 	}
 	if (status == 0)
@@ -271,7 +274,7 @@ compact(struct compaction *compaction, const char *real, struct err *err)
 static bool
 is_worthwhile(const struct seen *seen)
 {
-	uint64_t live = 2 + 2 * seen->n_targets;
+	uint64_t live = 2 + 2 * (seen->n_targets + seen->n_troubles);
 
 	if (seen->garbage > 0)
 		return true;

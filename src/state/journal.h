@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/tree.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -22,6 +23,17 @@ struct seen_target {
 	char *name; /* encoded */
 	time_t time;
 };
+
+/* A message that failed, by the key of its id. */
+struct trouble {
+	RB_ENTRY(trouble) entry;
+	uint64_t key;
+	char *id;
+	time_t last; /* record of it */
+	struct seen_trouble known;
+};
+
+RB_HEAD(troubles, trouble);
 
 struct seen {
 	char *path;
@@ -68,6 +80,11 @@ struct seen {
 	struct seen_pending *unsettled;
 	size_t n_unsettled;
 	struct buf unsettled_text;
+
+	struct troubles troubles;
+	size_t n_troubles;
+	int attempt_fd; /* -1: no attempt yet */
+	struct buf attempt;
 
 	struct buf window; /* a part of the file, for looking back */
 	uint64_t window_at;
@@ -204,6 +221,26 @@ int journal_look(struct seen *seen, uint64_t offset, struct journal_line *line,
 
 /* Is it a record of a known kind? */
 bool journal_is_record(const struct journal_line *line);
+
+/* Messages that failed */
+
+/* That of an id, a new one if there is none. */
+struct trouble *trouble_note(struct seen *seen, const struct journal_field *id);
+
+/* The message with this key is delivered, or otherwise known. */
+void trouble_over(struct seen *seen, uint64_t key);
+
+/* Those that have not been tried for 30 days are not listed any more. */
+void trouble_forget_stale(struct seen *seen);
+
+/* Append the records that stand for all of them. */
+void trouble_put_all(struct seen *seen, struct buf *out);
+void trouble_free_all(struct seen *seen);
+
+void journal_record_failed(
+    struct seen *seen, const char *id, unsigned int breaks);
+void journal_record_blamed(
+    struct seen *seen, const char *id, unsigned int count);
 
 /* Forget what has been missing for too long. */
 void journal_forget(struct seen *seen);

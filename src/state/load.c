@@ -190,6 +190,7 @@ journal_load(struct seen *seen, struct err *err)
 	seen->loaded = true;
 	journal_settle_import(seen);
 	journal_forget(seen);
+	trouble_forget_stale(seen);
 	if (seen->where == NULL)
 		return 0;
 	/* The run that wrote it died, maybe before it could flush. */

@@ -118,20 +118,70 @@ seen_batch(struct seen *seen, const char *target, const char *where)
 	end_record(seen, start);
 }
 
+/* The fields that every record of a new message begins with. */
+static void
+put_message(struct seen *seen, const char *id, uint64_t octets, time_t when,
+    uint64_t header_hash)
+{
+	journal_put(&seen->out, id, strlen(id));
+	journal_put_octets(&seen->out, octets);
+	journal_put_number(&seen->out, positive(when));
+	journal_put_header(&seen->out, header_hash);
+}
+
+/* Begun by begin_record. */
+static uint32_t
+end_in_batch(struct seen *seen, size_t start, const char *place)
+{
+	uint32_t index = (uint32_t)seen->n_messages;
+
+	journal_encode(&seen->out, place, strlen(place), JOURNAL_FIELD_MAX);
+	end_record(seen, start);
+	return index;
+}
+
 uint32_t
 seen_delivered(struct seen *seen, const char *id, uint64_t octets,
     uint64_t header_hash, const char *place)
 {
 	size_t start = begin_record(seen, "got");
-	uint32_t index = (uint32_t)seen->n_messages;
+
+	put_message(seen, id, octets, seen->now, header_hash);
+	return end_in_batch(seen, start, place);
+}
+
+uint32_t
+seen_quarantined(struct seen *seen, const char *id, uint64_t octets,
+    uint64_t header_hash, const char *place)
+{
+	size_t start = begin_record(seen, "quarantined");
+
+	put_message(seen, id, octets, seen->now, header_hash);
+	return end_in_batch(seen, start, place);
+}
+
+static void
+record_trouble(
+    struct seen *seen, const char *word, const char *id, unsigned int count)
+{
+	size_t start = begin_record(seen, word);
 
 	journal_put(&seen->out, id, strlen(id));
-	journal_put_octets(&seen->out, octets);
 	journal_put_number(&seen->out, positive(seen->now));
-	journal_put_header(&seen->out, header_hash);
-	journal_encode(&seen->out, place, strlen(place), JOURNAL_FIELD_MAX);
+	journal_put_number(&seen->out, count);
 	end_record(seen, start);
-	return index;
+}
+
+void
+journal_record_failed(struct seen *seen, const char *id, unsigned int breaks)
+{
+	record_trouble(seen, "failed", id, breaks);
+}
+
+void
+journal_record_blamed(struct seen *seen, const char *id, unsigned int count)
+{
+	record_trouble(seen, "blamed", id, count);
 }
 
 void
@@ -183,10 +233,7 @@ seen_imported(struct seen *seen, const char *id, uint64_t octets,
 	if (known != NULL)
 		return seen_index(seen, known);
 	start = begin_record(seen, word_of_flag(flag));
-	journal_put(&seen->out, id, strlen(id));
-	journal_put_octets(&seen->out, octets);
-	journal_put_number(&seen->out, positive(when));
-	journal_put_header(&seen->out, header_hash);
+	put_message(seen, id, octets, when, header_hash);
 	end_record(seen, start);
 	return index;
 }

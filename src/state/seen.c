@@ -196,6 +196,8 @@ free_seen(struct seen *seen)
 {
 	if (seen->fd != -1)
 		close(seen->fd);
+	seen_attempts_over(seen);
+	trouble_free_all(seen);
 	for (size_t i = 0; i < seen->n_targets; i++)
 		free(seen->targets[i].name);
 	free(seen->targets);
@@ -211,6 +213,7 @@ free_seen(struct seen *seen)
 	buf_free(&seen->out);
 	buf_free(&seen->pending);
 	buf_free(&seen->unsettled_text);
+	buf_free(&seen->attempt);
 	buf_free(&seen->window);
 	buf_free(&seen->scratch);
 	free(seen);
@@ -222,6 +225,7 @@ seen_open(const struct seen_params *params, struct err *err)
 	struct seen *seen = mem_zero(1, sizeof(*seen));
 
 	seen->fd = -1;
+	seen->attempt_fd = -1;
 	seen->path = mem_dup(params->path);
 	seen->now = params->now;
 	seen->read_only = params->read_only;
@@ -242,6 +246,12 @@ seen_close(struct seen *seen)
 		return;
 	journal_compact(seen);
 	free_seen(seen);
+}
+
+const char *
+seen_path(const struct seen *seen)
+{
+	return seen->path;
 }
 
 bool

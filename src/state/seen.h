@@ -46,6 +46,9 @@ struct seen_message {
 #define SEEN_MARKED 8	/* marked as seen, never delivered: never DELE */
 #define SEEN_REBUILT 16 /* read off a Maildir: check before a DELE */
 #define SEEN_UNDONE 32	/* not known after all, or forgotten */
+#define SEEN_QUARANTINED                                  \
+	64 /* it failed too often and was put aside, with \
+	      SEEN_MARKED: never DELE */
 
 struct seen;
 
@@ -61,6 +64,9 @@ struct seen *seen_open(const struct seen_params *params, struct err *err);
 
 /* Compact if worthwhile, unlock, free; NULL is nothing to do. */
 void seen_close(struct seen *seen);
+
+/* Where it lies. */
+const char *seen_path(const struct seen *seen);
 
 /* No record of this user and host stands in it: a first run, or lost. */
 bool seen_is_new(const struct seen *seen);
@@ -135,6 +141,42 @@ void seen_batch(struct seen *seen, const char *target, const char *where);
 uint32_t seen_delivered(struct seen *seen, const char *id, uint64_t octets,
     uint64_t header_hash, const char *place);
 void seen_published(struct seen *seen);
+
+/* The same for one that goes into the quarantine. */
+uint32_t seen_quarantined(struct seen *seen, const char *id, uint64_t octets,
+    uint64_t header_hash, const char *place);
+
+/*
+ * An attempt at the message begins: noted beside the state until the next one
+ * begins or the attempts are over, so that a run that dies in it leaves a
+ * trace.  An id "" is no attempt.
+ */
+int seen_attempt(struct seen *seen, const char *id, struct err *err);
+void seen_attempts_over(struct seen *seen);
+
+/* Record as failed what a run that died was trying, unless it is known.  For
+ * once, before the first attempt. */
+int seen_settle_attempt(struct seen *seen, struct err *err);
+
+/* A message that has failed since it was last known to be well. */
+struct seen_trouble {
+	time_t first;	     /* failure of all */
+	unsigned int blamed; /* how many were its own fault */
+	unsigned int breaks; /* attempts in a row in which the line broke */
+};
+
+/* NULL if the last attempt did not fail; valid until the next record. */
+const struct seen_trouble *seen_trouble(struct seen *seen, const char *id);
+
+/* Is there any? */
+bool seen_has_troubles(const struct seen *seen);
+
+/* An attempt failed, for whatever reason. */
+void seen_failed(struct seen *seen, const char *id, bool line_broke);
+
+/* That was the message's own fault; this counts from a day after its first
+ * failure on. */
+void seen_blame(struct seen *seen, const char *id);
 
 /*
  * It was seen elsewhere: flag is SEEN_IMPORTED, SEEN_MARKED or SEEN_REBUILT.

@@ -476,13 +476,13 @@ test_later(void)
 	    "tls_compat tls1.0", "tls_cert_file f",
 	    "tls_key_file pkcs11:pin-value=1234", "passwordfd 3",
 	    "ntlmdomain d", "filter f", "received_header", "received_header on",
-	    "on_new x", "quarantine_after 3", "alert_after 3"};
+	    "on_new x", "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"
 		    "tls_cert_file\ntls_key_file\npasswordfd\nntlmdomain\n"
 		    "filter\nreceived_header OFF\non_new\n"
-		    "quarantine_after 5\nalert_after 1\n";
+		    "alert_after 1\n";
 	int notes = 0;
 	struct conf *conf;
 	struct err err;

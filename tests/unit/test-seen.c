@@ -1150,6 +1150,151 @@ test_tag(void)
 	seen_close(other);
 }
 
+static void
+check_trouble(
+    struct seen *seen, time_t first, unsigned int blamed, unsigned int breaks)
+{
+	const struct seen_trouble *trouble = seen_trouble(seen, "bad");
+
+	tap_ok(trouble != NULL && trouble->first == first &&
+		trouble->blamed == blamed && trouble->breaks == breaks,
+	    "first failed at %lld, to blame %u times, broke the line %u times",
+	    (long long)first, blamed, breaks);
+}
+
+static void
+test_troubles(void)
+{
+	struct seen *seen;
+	struct stat st;
+
+	fresh();
+	seen = open_at(NOW, "alice", "h", false);
+	tap_ok(seen_trouble(seen, "bad") == NULL, "nothing failed yet");
+	seen_blame(seen, "bad");
+	seen_failed(seen, "", true);
+	tap_ok(!seen_has_troubles(seen), "nothing to blame, and no id");
+	seen_failed(seen, "bad", true);
+	seen_failed(seen, "bad", true);
+	seen_blame(seen, "bad");
+	check_trouble(seen, NOW, 0, 2);
+	tap_ok(seen_flush(seen, true, &err) == 0, "it is written");
+	seen_close(seen);
+
+	seen = open_at(NOW + DAY, "alice", "h", false);
+	check_trouble(seen, NOW, 0, 2);
+	seen_failed(seen, "bad", false);
+	seen_blame(seen, "bad");
+	check_trouble(seen, NOW, 1, 0);
+	for (int i = 0; i < 2000; i++)
+		seen_failed(seen, "bad", true);
+	tap_ok(seen_flush(seen, true, &err) == 0, "it is written");
+	seen_close(seen);
+	tap_ok(stat(path, &st) == 0 && st.st_size < 1000, "that was compacted");
+
+	seen = open_at(NOW + 2 * DAY, "alice", "h", false);
+	check_trouble(seen, NOW, 1, 2000);
+	seen_delivered(seen, "bad", 1, 2, "p");
+	tap_ok(!seen_has_troubles(seen), "delivered, it is well");
+	seen_flush(seen, true, &err);
+	seen_close(seen);
+	seen = open_at(NOW + 2 * DAY, "alice", "h", false);
+	tap_ok(!seen_has_troubles(seen), "so it is read as well");
+	seen_failed(seen, "old", false);
+	seen_flush(seen, true, &err);
+	seen_close(seen);
+	seen = open_at(NOW + 40 * DAY, "alice", "h", false);
+	tap_ok(!seen_has_troubles(seen), "one not tried for long is forgotten");
+	seen_close(seen);
+}
+
+/* What a run that died in an attempt leaves behind. */
+static void
+leave_attempt(const char *id)
+{
+	struct seen *seen = open_at(NOW, "alice", "h", false);
+	char *kept = mem_printf("%s.kept", path);
+	char *trying = mem_printf("%s.trying", path);
+
+	tap_ok(seen_attempt(seen, "a-long-id-before-it", &err) == 0 &&
+		seen_attempt(seen, id, &err) == 0,
+	    "an attempt begins");
+	link(trying, kept);
+	seen_close(seen);
+	tap_ok(access(trying, F_OK) == -1, "a good end leaves nothing");
+	rename(kept, trying);
+	free(kept);
+	free(trying);
+}
+
+static void
+settle(const char *user, bool fails, const char *what)
+{
+	struct seen *seen = open_at(NOW, user, "h", false);
+
+	tap_ok(seen_settle_attempt(seen, &err) == 0 &&
+		(seen_trouble(seen, "bad") != NULL) == fails,
+	    "%s", what);
+	seen_close(seen);
+}
+
+static void
+test_attempts(void)
+{
+	struct seen *seen;
+	char *trying;
+
+	fresh();
+	leave_attempt("bad");
+	settle("alice", true, "the next run knows what was tried");
+	settle("alice", true, "and the one after that");
+	leave_attempt("bad");
+	settle("bob", false, "it is nothing to others");
+
+	fresh();
+	leave_attempt("bad");
+	seen = open_at(NOW, "alice", "h", false);
+	seen_delivered(seen, "bad", 1, 2, "p");
+	seen_flush(seen, true, &err);
+	seen_close(seen);
+	settle("alice", false, "what was delivered did not fail");
+
+	fresh();
+	leave_attempt("bad");
+	trying = mem_printf("%s.trying", path);
+	truncate(trying, 20);
+	settle("alice", false, "half a line says nothing");
+	tap_ok(access(trying, F_OK) == -1, "and does not stay");
+	free(trying);
+}
+
+static void
+test_quarantined(void)
+{
+	struct seen *seen;
+	struct seen_message *message;
+	const struct seen_pending *pending;
+	const char *where;
+
+	fresh();
+	seen = open_at(NOW, "alice", "h", false);
+	seen_batch(seen, "maildir /q", "maildir /q");
+	seen_quarantined(seen, "bad", 10, 2, "place");
+	seen_flush(seen, true, &err);
+	seen_close(seen);
+	seen = open_at(NOW, "alice", "h", false);
+	tap_ok(seen_pending(seen, &where, &pending) == 1 &&
+		strcmp(pending[0].place, "place") == 0,
+	    "a message in quarantine is settled like others");
+	seen_published(seen);
+	message = seen_match(seen, "bad", 3);
+	tap_ok(message != NULL &&
+		(message->flags & (SEEN_MARKED | SEEN_QUARANTINED)) ==
+		    (SEEN_MARKED | SEEN_QUARANTINED),
+	    "and known, but never to be deleted");
+	seen_close(seen);
+}
+
 static int
 remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -1187,6 +1332,9 @@ main(void)
 	test_broken_import();
 	test_failures();
 	test_tag();
+	test_troubles();
+	test_attempts();
+	test_quarantined();
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	return tap_done();
 }

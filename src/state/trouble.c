@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages that failed and are not delivered yet, and the one that is being
+ * tried.  The latter stands in a small file beside the journal, which each
+ * attempt overwrites: a line in the journal for every message would double
+ * it.  That file is not flushed; it need survive the process only.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "state/journal.h"
+
+#define SECONDS_PER_DAY 86400
+#define STALE_AFTER (30 * SECONDS_PER_DAY)
+
+static int
+compare(const struct trouble *a, const struct trouble *b)
+{
+	return (a->key > b->key) - (a->key < b->key);
+}
+
+/* RB_GENERATE_STATIC wants a macro that glibc has no header for. */
+RB_GENERATE_INTERNAL(
+    troubles, trouble, entry, compare, __attribute__((unused)) static)
+
+static struct trouble *
+find(struct seen *seen, uint64_t key)
+{
+	struct trouble wanted = {.key = key};
+
+	return RB_FIND(troubles, &seen->troubles, &wanted);
+}
+
+struct trouble *
+trouble_note(struct seen *seen, const struct journal_field *id)
+{
+	uint64_t key = table_key(seen, id->text, id->n);
+	struct trouble *trouble = find(seen, key);
+
+	if (trouble != NULL)
+		return trouble;
+	trouble = mem_zero(1, sizeof(*trouble));
+	trouble->key = key;
+	trouble->id = mem_alloc(id->n + 1);
+	memcpy(trouble->id, id->text, id->n);
+	trouble->id[id->n] = '\0';
+	RB_INSERT(troubles, &seen->troubles, trouble);
+	seen->n_troubles++;
+	return trouble;
+}
+
+static void
+drop(struct seen *seen, struct trouble *trouble)
+{
+	RB_REMOVE(troubles, &seen->troubles, trouble);
+	seen->n_troubles--;
+	free(trouble->id);
+	free(trouble);
+}
+
+void
+trouble_over(struct seen *seen, uint64_t key)
+{
+	struct trouble *trouble;
+
+	if (seen->n_troubles == 0)
+		return;
+	trouble = find(seen, key);
+	if (trouble != NULL)
+		drop(seen, trouble);
+}
+
+void
+trouble_forget_stale(struct seen *seen)
+{
+	struct trouble *trouble, *next;
+
+	RB_FOREACH_SAFE(trouble, troubles, &seen->troubles, next)
+	if (trouble->last < seen->now - STALE_AFTER)
+		drop(seen, trouble);
+}
+
+void
+trouble_free_all(struct seen *seen)
+{
+	struct trouble *trouble, *next;
+
+	RB_FOREACH_SAFE(trouble, troubles, &seen->troubles, next)
+	drop(seen, trouble);
+}
+
+static void
+put(const struct seen *seen, struct buf *out, const struct trouble *trouble)
+{
+	size_t start = out->len;
+
+	buf_puts(out, "failed");
+	journal_put(out, trouble->id, strlen(trouble->id));
+	journal_put_number(out, (uint64_t)trouble->known.first);
+	journal_put_number(out, trouble->known.breaks);
+	journal_seal(out, start, seen->mine);
+	start = out->len;
+	buf_puts(out, "blamed");
+	journal_put(out, trouble->id, strlen(trouble->id));
+	journal_put_number(out, (uint64_t)trouble->last);
+	journal_put_number(out, trouble->known.blamed);
+	journal_seal(out, start, seen->mine);
+}
+
+void
+trouble_put_all(struct seen *seen, struct buf *out)
+{
+	struct trouble *trouble;
+
+	RB_FOREACH(trouble, troubles, &seen->troubles)
+	put(seen, out, trouble);
+}
+
+const struct seen_trouble *
+seen_trouble(struct seen *seen, const char *id)
+{
+	const struct trouble *trouble;
+
+	if (seen->n_troubles == 0 || id[0] == '\0')
+		return NULL;
+	trouble = find(seen, table_key(seen, id, strlen(id)));
+	return trouble != NULL ? &trouble->known : NULL;
+}
+
+bool
+seen_has_troubles(const struct seen *seen)
+{
+	return seen->n_troubles > 0;
+}
+
+/* The first failure stays what it was; a break of the line adds up. */
+void
+seen_failed(struct seen *seen, const char *id, bool line_broke)
+{
+	const struct seen_trouble *known = seen_trouble(seen, id);
+	unsigned int breaks = known != NULL && line_broke ? known->breaks : 0;
+
+	if (id[0] != '\0')
+		journal_record_failed(seen, id, breaks + line_broke);
+}
+
+void
+seen_blame(struct seen *seen, const char *id)
+{
+	const struct seen_trouble *known = seen_trouble(seen, id);
+
+	if (known != NULL && seen->now - known->first >= SECONDS_PER_DAY)
+		journal_record_blamed(seen, id, known->blamed + 1);
+}
+
+/* -- the attempt -- */
+
+static char *
+attempt_path(const struct seen *seen)
+{
+	return mem_printf("%s.trying", seen->path);
+}
+
+/* "trying USER HOST ID" and its checksum. */
+static void
+put_attempt(const struct seen *seen, struct buf *out, const char *id, size_t n)
+{
+	buf_puts(out, "trying");
+	buf_puts(out, seen->owner + strlen("owner"));
+	journal_put(out, id, n);
+	journal_seal(out, 0, seen->mine);
+}
+
+static int
+attempt_failed(const struct seen *seen, const char *verb, struct err *err)
+{
+	char *path = attempt_path(seen);
+
+	err_set_errno(
+	    err, err_class_of_errno(errno), "cannot %s %s", verb, path);
+	free(path);
+	return -1;
+}
+
+static int
+open_attempt(struct seen *seen)
+{
+	char *path = attempt_path(seen);
+
+	seen->attempt_fd = open(path,
+	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    0600);
+	free(path);
+	return seen->attempt_fd != -1 ? 0 : -1;
+}
+
+int
+seen_attempt(struct seen *seen, const char *id, struct err *err)
+{
+	struct buf *line = &seen->attempt;
+	size_t before = line->len;
+	ssize_t written;
+
+	if (seen->read_only || id[0] == '\0')
+		return 0;
+	if (seen->attempt_fd == -1 && open_attempt(seen) == -1)
+		return attempt_failed(seen, "open", err);
+	line->len = 0;
+	put_attempt(seen, line, id, strlen(id));
+	/* Nothing may be left of a longer one. */
+	while (line->len < before)
+		buf_append(line, "\n", 1);
+	written = pwrite(seen->attempt_fd, line->data, line->len, 0);
+	if (written == (ssize_t)line->len)
+		return 0;
+	if (written >= 0)
+		errno = ENOSPC; /* of a file it takes part of for no other */
+	return attempt_failed(seen, "write", err);
+}
+
+static void
+remove_attempt(const struct seen *seen)
+{
+	char *path = attempt_path(seen);
+
+	unlink(path);
+	free(path);
+}
+
+void
+seen_attempts_over(struct seen *seen)
+{
+	if (seen->attempt_fd == -1)
+		return;
+	remove_attempt(seen);
+	close(seen->attempt_fd);
+	seen->attempt_fd = -1;
+	seen->attempt.len = 0;
+}
+
+/* What the last run left of its attempts, if it died in the middle of one. */
+static void
+read_attempt(const struct seen *seen, struct buf *line)
+{
+	char *path = attempt_path(seen);
+	struct err ignored;
+	int fd = file_open(path, O_RDONLY | O_NOFOLLOW, 0, &ignored);
+	ssize_t n;
+
+	free(path);
+	if (fd == -1)
+		return;
+	n = read(fd, buf_room(line, JOURNAL_LINE_MAX), JOURNAL_LINE_MAX);
+	line->len = n > 0 ? (size_t)n : 0;
+	close(fd);
+}
+
+/* The id in it, if the line is ours and whole. */
+static bool
+parse_attempt(
+    const struct seen *seen, const struct buf *line, struct journal_field *id)
+{
+	struct journal_cursor fields = {line->data, line->data + line->len};
+	struct buf whole = {0};
+	bool same;
+
+	for (int i = 0; i < 4; i++)
+		*id = journal_take(&fields);
+	if (id->n == 0 || id->n > JOURNAL_FIELD_MAX)
+		return false;
+	put_attempt(seen, &whole, id->text, id->n);
+	same = whole.len <= line->len &&
+	    memcmp(whole.data, line->data, whole.len) == 0;
+	buf_free(&whole);
+	return same;
+}
+
+static int
+note_unended(
+    struct seen *seen, const struct journal_field *field, struct err *err)
+{
+	char id[JOURNAL_FIELD_MAX + 1];
+
+	memcpy(id, field->text, field->n);
+	id[field->n] = '\0';
+	if (table_find(seen, table_key(seen, id, field->n)) == NULL &&
+	    seen_trouble(seen, id) == NULL)
+		seen_failed(seen, id, false);
+	return seen_flush(seen, false, err);
+}
+
+int
+seen_settle_attempt(struct seen *seen, struct err *err)
+{
+	struct buf line = {0};
+	struct journal_field id;
+	int status = 0;
+
+	read_attempt(seen, &line);
+	if (line.len > 0 && parse_attempt(seen, &line, &id))
+		status = note_unended(seen, &id, err);
+	if (line.len > 0 && status == 0 && !seen->read_only)
+		remove_attempt(seen);
+	buf_free(&line);
+	return status;
+}
