@@ -22,6 +22,7 @@ struct deliver_backend {
 	const char *word;
 	bool holds_lock;
 	size_t batch_max;
+	uint64_t batch_octets;
 	struct deliver *(*open)(
 	    const struct deliver_params *params, struct err *err);
 	int (*begin)(struct deliver *deliver,

@@ -104,6 +104,12 @@ deliver_batch_max(const struct deliver *deliver)
 	return deliver->backend->batch_max;
 }
 
+uint64_t
+deliver_batch_octets(const struct deliver *deliver)
+{
+	return deliver->backend->batch_octets;
+}
+
 const char *
 deliver_note(const struct deliver *deliver)
 {

@@ -102,6 +102,9 @@ void deliver_release(struct deliver *deliver);
 /* How many staged messages make a batch at most; 1 for a pipe. */
 size_t deliver_batch_max(const struct deliver *deliver);
 
+/* With so many octets a batch should end, too. */
+uint64_t deliver_batch_octets(const struct deliver *deliver);
+
 /* Something worth a word at -v about how it delivers, or NULL. */
 const char *deliver_note(const struct deliver *deliver);
 

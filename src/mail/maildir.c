@@ -25,6 +25,7 @@
 #include "mail/owner.h"
 
 #define BATCH_MAX 256
+#define BATCH_OCTETS ((uint64_t)64 << 20)
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
 #define NAME_ROOM 256
@@ -953,6 +954,7 @@ maildir_scan(const struct deliver_params *params, deliver_found *found,
 const struct deliver_backend maildir_backend = {
     .word = "maildir",
     .batch_max = BATCH_MAX,
+    .batch_octets = BATCH_OCTETS,
     .open = maildir_open,
     .begin = maildir_begin,
     .write = maildir_write,

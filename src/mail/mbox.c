@@ -2,9 +2,10 @@
 /*
  * A batch is gathered in memory and, beyond that, in a file without a name.
  * Under the lock it is appended at once.  Recorded are, of each message,
- * "LENGTH CHECKSUM", and of the batch "INODE OLDLENGTH+LEAD OLDEND TOKEN
+ * "LENGTH CHECKSUM", and of the batch "INODE OLDLENGTH+LEAD OLDEND SEED TOKEN
  * PATH": the file, its length and a hash of its end, the line ends added to
- * that, and the dotlock.  They tell a later run what of it has arrived.
+ * that, the seed of the checksums, and the dotlock.  They tell a later run
+ * what of it has arrived.
  */
 #include "mail/backend.h"
 
@@ -21,14 +22,17 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/checksum.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "mail/mboxlock.h"
 
-#define BATCH_MAX 128
-#define MEMORY_MAX ((size_t)1 << 20)
+#define BATCH_MAX 512
+#define BATCH_OCTETS ((uint64_t)3 << 19)
+#define MEMORY_MAX ((size_t)2 << 20)
+#define PARTS_MAX 256 /* written with one call */
 #define CHUNK ((size_t)256 << 10)
 #define PATIENCE 60000 /* milliseconds for others to unlock */
 #define SUM_LEN 16
@@ -57,13 +61,14 @@ struct mbox {
 	uint64_t spooled;
 	struct buf memory;
 
-	/* The message between begin and stage; digest is NULL if none is. */
-	struct digest *digest;
+	/* The message between begin and stage; sum is NULL if none is. */
+	struct checksum *sum;
 	uint64_t start;
 	bool line_start;
 	bool ends_in_newline;
 	size_t matched; /* of the separator, at the start of the line */
 
+	uint64_t seed; /* of the sums: no sender can know it */
 	size_t n_items;
 	struct item items[BATCH_MAX];
 
@@ -176,6 +181,7 @@ mbox_open(const struct deliver_params *params, struct err *err)
 	mbox->deliver.backend = &mbox_backend;
 	mbox->path = path;
 	mbox->spool = -1;
+	arc4random_buf(&mbox->seed, sizeof(mbox->seed));
 	return &mbox->deliver;
 }
 
@@ -207,7 +213,7 @@ gather(struct mbox *mbox, const char *data, size_t n, struct err *err)
 {
 	if (n == 0)
 		return 0;
-	digest_update(mbox->digest, data, n);
+	checksum_update(mbox->sum, data, n);
 	if (n > MEMORY_MAX - mbox->memory.len) {
 		if (spill(mbox, mbox->memory.data, mbox->memory.len, err) == -1)
 			return -1;
@@ -235,23 +241,14 @@ cut_gathered(struct mbox *mbox, uint64_t start)
 }
 
 static void
-drop_digest(struct mbox *mbox)
-{
-	uint8_t ignored[DIGEST_SHA256_SIZE];
-
-	if (mbox->digest != NULL)
-		digest_finish(mbox->digest, ignored);
-	mbox->digest = NULL;
-}
-
-static void
 mbox_abort(struct deliver *deliver)
 {
 	struct mbox *mbox = of(deliver);
 
-	if (mbox->digest == NULL)
+	if (mbox->sum == NULL)
 		return;
-	drop_digest(mbox);
+	checksum_finish(mbox->sum);
+	mbox->sum = NULL;
 	cut_gathered(mbox, mbox->start);
 }
 
@@ -274,7 +271,7 @@ mbox_begin(struct deliver *deliver, const struct deliver_message *message,
 	if (mbox->n_items == BATCH_MAX)
 		return err_set(err, ERR_SOFTWARE, "the batch is full");
 	mbox_abort(deliver);
-	mbox->digest = digest_new();
+	mbox->sum = checksum_new(mbox->seed);
 	mbox->start = gathered(mbox);
 	mbox->line_start = true;
 	mbox->ends_in_newline = true;
@@ -390,17 +387,14 @@ sum_to_hex(uint64_t sum, char hex[SUM_LEN + 1])
 	snprintf(hex, SUM_LEN + 1, "%016" PRIx64, sum);
 }
 
-/* The rest of a message is hashed before its From_ line, whose sender is
+/* The rest of a message is summed up before its From_ line, whose sender is
  * known last. */
 static void
 finish_sum(
-    struct digest *digest, const char *head, size_t n, char hex[SUM_LEN + 1])
+    struct checksum *sum, const char *head, size_t n, char hex[SUM_LEN + 1])
 {
-	uint8_t sha256[DIGEST_SHA256_SIZE];
-
-	digest_update(digest, head, n);
-	digest_finish(digest, sha256);
-	sum_to_hex(digest_short(sha256), hex);
+	checksum_update(sum, head, n);
+	sum_to_hex(checksum_finish(sum), hex);
 }
 
 static int
@@ -419,8 +413,8 @@ mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	item->head = from_line(facts->sender);
 	item->start = mbox->start;
 	item->length = gathered(mbox) - mbox->start + strlen(item->head);
-	finish_sum(mbox->digest, item->head, strlen(item->head), hex);
-	mbox->digest = NULL;
+	finish_sum(mbox->sum, item->head, strlen(item->head), hex);
+	mbox->sum = NULL;
 	mbox->n_items++;
 	snprintf(place, DELIVER_PLACE_MAX, "%" PRIu64 " %s", item->length, hex);
 	return DELIVER_OK;
@@ -492,8 +486,9 @@ mbox_sync(
 		return -1;
 	}
 	strlcpy(mbox->note, mbox->lock->note, sizeof(mbox->note));
-	snprintf(where, DELIVER_WHERE_MAX, "mbox %ju %jd+%zu %s %s %s",
-	    (uintmax_t)st.st_ino, (intmax_t)st.st_size, strlen(mbox->lead), hex,
+	snprintf(where, DELIVER_WHERE_MAX,
+	    "mbox %ju %jd+%zu %s %016" PRIx64 " %s %s", (uintmax_t)st.st_ino,
+	    (intmax_t)st.st_size, strlen(mbox->lead), hex, mbox->seed,
 	    mbox->lock->token, mbox->path);
 	return 0;
 }
@@ -527,54 +522,65 @@ append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
 	return status;
 }
 
-/* All of them with one call, nearly always. */
+/* What is to be appended with one call. */
+struct parts {
+	int n;
+	struct iovec iov[PARTS_MAX];
+};
+
 static int
-append_parts(struct mbox *mbox, struct iovec *parts, int n, struct err *err)
+append_parts(struct mbox *mbox, struct parts *parts, struct err *err)
 {
+	struct iovec *iov = parts->iov;
+	int n = parts->n;
+
+	parts->n = 0;
 	while (n > 0) {
-		ssize_t done = writev(mbox->lock->fd, parts, n);
+		ssize_t done = writev(mbox->lock->fd, iov, n);
 
 		if (done == -1 && errno == EINTR)
 			continue;
 		if (done == -1)
 			return err_set_errno(
 			    err, ERR_IO, "cannot write %s", mbox->path);
-		for (; n > 0 && (size_t)done >= parts->iov_len; n--)
-			done -= (ssize_t)parts++->iov_len;
+		for (; n > 0 && (size_t)done >= iov->iov_len; n--)
+			done -= (ssize_t)iov++->iov_len;
 		if (n > 0) {
-			parts->iov_base = (char *)parts->iov_base + done;
-			parts->iov_len -= (size_t)done;
+			iov->iov_base = (char *)iov->iov_base + done;
+			iov->iov_len -= (size_t)done;
 		}
 	}
 	return 0;
 }
 
+/* Two parts at most, for which there is room. */
 static int
-append_item(struct mbox *mbox, const struct item *item, struct err *err)
+append_item(struct mbox *mbox, const struct item *item, struct parts *parts,
+    struct err *err)
 {
 	size_t head = strlen(item->head);
 	uint64_t start = item->start, end = start + item->length - head;
-	struct iovec parts[2] = {{item->head, head}};
 
+	parts->iov[parts->n++] = (struct iovec){item->head, head};
 	if (start < mbox->spooled) {
 		uint64_t stop = end < mbox->spooled ? end : mbox->spooled;
 
-		if (append(mbox, item->head, head, err) == -1 ||
+		if (append_parts(mbox, parts, err) == -1 ||
 		    append_spooled(mbox, start, stop, err) == -1)
 			return -1;
-		parts[0].iov_len = 0;
 		start = stop;
 	}
-	if (start < end) {
-		parts[1].iov_base = mbox->memory.data + (start - mbox->spooled);
-		parts[1].iov_len = (size_t)(end - start);
-	}
-	return append_parts(mbox, parts, 2, err);
+	if (start < end)
+		parts->iov[parts->n++] =
+		    (struct iovec){mbox->memory.data + (start - mbox->spooled),
+			(size_t)(end - start)};
+	return parts->n > PARTS_MAX - 2 ? append_parts(mbox, parts, err) : 0;
 }
 
 static int
 append_all(struct mbox *mbox, struct err *err)
 {
+	struct parts parts = {.n = 0};
 	struct stat st;
 
 	if (fstat(mbox->lock->fd, &st) == -1)
@@ -586,8 +592,10 @@ append_all(struct mbox *mbox, struct err *err)
 	if (append(mbox, mbox->lead, strlen(mbox->lead), err) == -1)
 		return -1;
 	for (size_t i = 0; i < mbox->n_items; i++)
-		if (append_item(mbox, &mbox->items[i], err) == -1)
+		if (append_item(mbox, &mbox->items[i], &parts, err) == -1)
 			return -1;
+	if (append_parts(mbox, &parts, err) == -1)
+		return -1;
 	return file_sync(mbox->lock->fd, mbox->path, err);
 }
 
@@ -661,6 +669,7 @@ struct intent {
 	uint64_t old_length;
 	uint64_t lead;
 	char old_end[SUM_LEN + 1]; /* hash_end */
+	uint64_t seed;		   /* of the checksums */
 	bool same_file;		   /* as it was, but for what is behind */
 	uint64_t end;		   /* how long the file was to become */
 	char token[MBOXLOCK_TOKEN_MAX];
@@ -684,9 +693,10 @@ parse_where(struct intent *intent, const char *where)
 {
 	int used = 0;
 
-	if (sscanf(where, "%ju %" SCNu64 "+%" SCNu64 " %16s %63s %n",
+	if (sscanf(where,
+		"%ju %" SCNu64 "+%" SCNu64 " %16s %16" SCNx64 " %63s %n",
 		&intent->inode, &intent->old_length, &intent->lead,
-		intent->old_end, intent->token, &used) != 5 ||
+		intent->old_end, &intent->seed, intent->token, &used) != 6 ||
 	    used == 0 || where[used] != '/' || intent->lead > 2 ||
 	    intent->old_length > INT64_MAX / 2)
 		return false;
@@ -737,10 +747,11 @@ intent_new(const char *where, struct deliver_recovery *items, size_t n,
 
 /* 1: these are the bytes of the message, 0: they are not, -1. */
 static int
-hash_at(int fd, uint64_t at, const struct expected *expected, char *chunk)
+sum_at(const struct intent *intent, uint64_t at,
+    const struct expected *expected, char *chunk)
 {
 	uint64_t left = expected->length;
-	struct digest *digest = digest_new();
+	struct checksum *sum = checksum_new(intent->seed);
 	char head[CHUNK / 64], hex[SUM_LEN + 1] = "";
 	size_t head_len = 0;
 	ssize_t n = 0;
@@ -748,8 +759,8 @@ hash_at(int fd, uint64_t at, const struct expected *expected, char *chunk)
 	while (left > 0) {
 		const char *data = chunk, *newline;
 
-		n = pread(
-		    fd, chunk, left < CHUNK ? (size_t)left : CHUNK, (off_t)at);
+		n = pread(intent->lock->fd, chunk,
+		    left < CHUNK ? (size_t)left : CHUNK, (off_t)at);
 		if (n <= 0)
 			break;
 		at += (uint64_t)n;
@@ -763,9 +774,9 @@ hash_at(int fd, uint64_t at, const struct expected *expected, char *chunk)
 			memcpy(head, chunk, head_len);
 			data += head_len;
 		}
-		digest_update(digest, data, (size_t)(chunk + n - data));
+		checksum_update(sum, data, (size_t)(chunk + n - data));
 	}
-	finish_sum(digest, head, head_len, hex);
+	finish_sum(sum, head, head_len, hex);
 	if (n == -1)
 		return -1;
 	return left == 0 && strcmp(hex, expected->sum) == 0;
@@ -782,7 +793,7 @@ verify_at(const struct intent *intent, uint64_t at,
 	    expected->length > (uint64_t)intent->size - at)
 		return 0;
 	chunk = mem_alloc(CHUNK);
-	status = hash_at(intent->lock->fd, at, expected, chunk);
+	status = sum_at(intent, at, expected, chunk);
 	free(chunk);
 	if (status == -1)
 		return err_set_errno(
@@ -1100,6 +1111,7 @@ const struct deliver_backend mbox_backend = {
     .word = "mbox",
     .holds_lock = true,
     .batch_max = BATCH_MAX,
+    .batch_octets = BATCH_OCTETS,
     .open = mbox_open,
     .begin = mbox_begin,
     .write = mbox_write,

@@ -21,12 +21,11 @@
 #include "base/wait.h"
 #include "run/retrieval.h"
 
-#define QUEUE_MAX 4096		/* commands ahead; the window is smaller */
-#define BATCH_OCTETS (64 << 20) /* a batch ends with so many */
-#define BATCH_TIME 1000		/* milliseconds, or after this time */
-#define PROGRESS_TIME 100	/* milliseconds from one to the next */
-#define DRAIN_TIME 5000		/* milliseconds to get back into step */
-#define STOP_TIME 1000		/* the same after a request to stop */
+#define QUEUE_MAX 4096	  /* commands ahead; the window is smaller */
+#define BATCH_TIME 1000	  /* milliseconds that a batch may take */
+#define PROGRESS_TIME 100 /* milliseconds from one to the next */
+#define DRAIN_TIME 5000	  /* milliseconds to get back into step */
+#define STOP_TIME 1000	  /* the same after a request to stop */
 
 /* How far beyond its listed size a message may go: sizes are hints, but an
  * endless one must end. */
@@ -239,7 +238,8 @@ commit(struct retrieval *r, struct err *err)
 static bool
 batch_is_due(const struct retrieval *r)
 {
-	return r->n_batch >= r->batch_max || r->batch_octets >= BATCH_OCTETS ||
+	return r->n_batch >= r->batch_max ||
+	    r->batch_octets >= deliver_batch_octets(r->fetch->deliver) ||
 	    (r->n_batch > 0 && wait_clock() - r->batch_since >= BATCH_TIME);
 }
 

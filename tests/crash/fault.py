@@ -29,7 +29,7 @@ ERRORS = {
               "open openat mkdir mkdirat link linkat rename renameat unlink "
               "unlinkat ftruncate fchmod access faccessat2"),
     "EMFILE": ("Too many open files", "open openat"),
-    "short": ("", "write pwrite64"),
+    "short": ("", "write pwrite64 writev"),
 }
 
 FLUSHES = ("fdatasync", "fsync", "syncfs")

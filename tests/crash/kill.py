@@ -131,7 +131,7 @@ def table():
     rows = [row + (None,) for row in rows]
     for before in (("fdatasync", 6), ("renameat", 1), ("renameat", 4)):
         rows.append((Config("maildir"), WORKER, "kill", 0, before))
-    for before in (("writev", 2), ("writev", 4), ("fdatasync", 4)):
+    for before in (("writev", 1), ("fdatasync", 3), ("fdatasync", 4)):
         rows.append((Config("mbox", old=True), WORKER, "kill", 0, before))
     rows.append((Config("mbox", messages="huge"), WORKER, "kill", 0,
                  ("write", 11)))

@@ -656,12 +656,11 @@ def table():
                      ("fsync", 9)):
             rows.append((Config("maildir", keep), kill, False))
         for kill in (("linkat", 1), ("fdatasync", 2), ("writev", 1),
-                     ("writev", 3), ("fdatasync", 3), ("fdatasync", 4),
-                     ("unlink", 1)):
+                     ("fdatasync", 3), ("fdatasync", 4), ("unlink", 1)):
             rows.append((Config("mbox", keep, old=True), kill, False))
         rows.append((Config("mbox", keep), ("fsync", 4), False))
         rows.append((Config("maildir", keep), ("renameat", 2), True))
-        rows.append((Config("mbox", keep), ("writev", 2), True))
+        rows.append((Config("mbox", keep), ("writev", 1), True))
     return rows
 
 

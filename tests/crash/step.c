@@ -23,7 +23,8 @@
  *	term-caller|... for that process
  *	term-all|...	for both
  *	ENOSPC, ...	the call fails so and does nothing
- *	short		half of a write is done, and told so
+ *	short		half of a write is done, of a writev its first piece,
+ *			and told so
  *
  * To stop after a call is to stop before the next one.  With -s all calls of
  * the same name by this process fail from there on.
@@ -467,21 +468,37 @@ error_of(const char *name)
 	return 0;
 }
 
-/* Do half of a write through the same open file; its length or -1. */
+/* Where the bytes of a write are, and how many are written of them: half,
+ * of several pieces the first. */
+static struct iovec
+shortened(pid_t pid, const struct seccomp_data *data)
+{
+	struct iovec piece = {.iov_len = 0};
+
+	if (data->nr == __NR_writev && data->args[2] > 1)
+		read_memory(pid, data->args[1], (char *)&piece, sizeof(piece));
+	if (data->nr == __NR_write || data->nr == __NR_pwrite64)
+		piece = (struct iovec){(void *)(uintptr_t)data->args[1],
+		    (size_t)data->args[2] / 2};
+	return piece;
+}
+
+/* Write less than asked through the same open file; the length or -1. */
 static ssize_t
-write_half(pid_t pid, const struct seccomp_data *data)
+write_less(pid_t pid, const struct seccomp_data *data)
 {
 	int process = (int)syscall(__NR_pidfd_open, pid, 0);
 	int fd = (int)syscall(__NR_pidfd_getfd, process, (int)data->args[0], 0);
-	size_t n = (size_t)data->args[2] / 2;
-	char *bytes = malloc(n + 1);
+	struct iovec piece = shortened(pid, data);
+	char *bytes = malloc(piece.iov_len + 1);
 	ssize_t done = -1;
 
-	if (bytes != NULL && fd != -1 && n > 0) {
-		read_memory(pid, data->args[1], bytes, n);
-		done = data->nr == __NR_write
-		    ? write(fd, bytes, n)
-		    : pwrite(fd, bytes, n, (off_t)data->args[3]);
+	if (bytes != NULL && fd != -1 && piece.iov_len > 0) {
+		read_memory(pid, (uint64_t)(uintptr_t)piece.iov_base, bytes,
+		    piece.iov_len);
+		done = data->nr == __NR_pwrite64
+		    ? pwrite(fd, bytes, piece.iov_len, (off_t)data->args[3])
+		    : write(fd, bytes, piece.iov_len);
 	}
 	free(bytes);
 	close(fd);
@@ -502,10 +519,7 @@ act(struct step *step, const struct seccomp_notif *call,
 	if (act_by_signal(step, (pid_t)call->pid))
 		return;
 	if (strcmp(step->action, "short") == 0) {
-		if (call->data.nr != __NR_write &&
-		    call->data.nr != __NR_pwrite64)
-			return;
-		done = write_half((pid_t)call->pid, &call->data);
+		done = write_less((pid_t)call->pid, &call->data);
 		if (done <= 0)
 			return;
 		answer->val = done;

@@ -685,7 +685,7 @@ test_odd_records(void)
 	char *where;
 
 	put_text("crash", OLD);
-	where = mem_printf("mbox 12 0+0 0 - %s/crash", place_dir);
+	where = mem_printf("mbox 12 0+0 0 0 - %s/crash", place_dir);
 	tap_ok(deliver_recover(where, items, 2, &lock, &err) == 0 &&
 		!items[0].delivered && !items[1].delivered,
 	    "places that make no sense");
