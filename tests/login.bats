@@ -72,6 +72,13 @@ on_terminal() {
 	    "$BATS_TEST_TMPDIR/dialogue"
 }
 
+# poplar_after DURATION [option ...]: a run so much later.
+poplar_after() {
+	command -v faketime >/dev/null || skip "faketime is not installed"
+	run --separate-stderr faketime -f "+$1" timeout -k 5 60 "$POPLAR" \
+	    "${@:2}" </dev/null
+}
+
 rfc1939="<1896.697170952@dbc.mtview.ca.us>"
 
 @test "USER and PASS" {
@@ -423,16 +430,135 @@ exchange_after_login() {
 }
 
 @test "Exchange's refusal is one, for whom it never let in or not lately" {
-	command -v faketime >/dev/null || skip "faketime is not installed"
 	refusal 77 "PASS=-ERR $exchange_says"
 	[[ $stderr == *"hint: Exchange says so"* ]]
 	exchange_after_login "$exchange_says"
-	run --separate-stderr faketime -f +23h timeout -k 5 60 "$POPLAR" \
-	    </dev/null
+	poplar_after 23h
 	expect_exit 75
-	run --separate-stderr faketime -f +25h timeout -k 5 60 "$POPLAR" \
-	    </dev/null
+	poplar_after 25h
 	expect_exit 77
+}
+
+# delayed [popd option ...]: the server has refused a login as too early.
+delayed() {
+	serve --resp 'PASS#1=-ERR [LOGIN-DELAY] not so fast' "$@"
+	rc "passwordeval touch ~/asked; echo sesame"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 75
+	says "login: server says no to PASS: [LOGIN-DELAY] not so fast" \
+	    "hint: until 20"
+	: >"$LOG"
+	rm "$HOME/asked"
+}
+
+# A run in vain, of which nobody hears anything, not even the server.
+assert_waits() {
+	expect_exit 75
+	[ -z "$output$stderr" ]
+	[ ! -s "$LOG" ]
+	[ ! -e "$HOME/asked" ]
+}
+
+@test "[LOGIN-DELAY]: the next run waits for as long as the server says" {
+	delayed --capa 'LOGIN-DELAY 900'
+	run_poplar
+	assert_waits
+	poplar_after 890s
+	assert_waits
+	poplar_after 890s --dry-run
+	assert_waits
+	poplar_after 890s -v
+	expect_exit 75
+	says "login: the server has refused one as too early; the next is due"
+	[ ! -s "$LOG" ]
+	poplar_after 901s
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "[LOGIN-DELAY]: 5 minutes if the server says no number" {
+	delayed
+	poplar_after 290s
+	assert_waits
+	poplar_after 301s
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "[LOGIN-DELAY]: a day at most" {
+	delayed --capa 'LOGIN-DELAY 99999999'
+	poplar_after 23h
+	assert_waits
+	poplar_after 86401s
+	expect_exit 0
+}
+
+@test "[LOGIN-DELAY]: other words for it, and in the greeting" {
+	play <<-'X'
+		S: -ERR too many login attempts, wait
+		DRAIN
+	X
+	rc
+	run_poplar
+	expect_exit 75
+	says "greeting: server says no to the connection: too many login"
+	stop_server
+	run_poplar
+	expect_exit 75
+	[ -z "$output$stderr" ]
+}
+
+@test "[LOGIN-DELAY]: other accounts do not wait" {
+	delayed
+	rc "account second : test" "user bob"
+	run_poplar
+	expect_exit 75
+	[ -z "$output$stderr" ]
+	grep -q 'C: USER bob' "$LOG"
+	run grep 'C: USER alice' "$LOG"
+	assert_failure
+}
+
+@test "[LOGIN-DELAY]: who sits at a terminal may try, and success ends it" {
+	delayed --capa 'LOGIN-DELAY 900'
+	on_terminal <<-'X'
+		set timeout 20
+		spawn $env(POPLAR)
+		expect eof
+		exit [lindex [wait] 3]
+	X
+	expect_exit 0
+	assert_maildir_equals_box
+	run_poplar
+	expect_exit 0
+}
+
+@test "[LOGIN-DELAY]: a lost state is still rebuilt afterwards" {
+	serve
+	rc "uidls_file ~/state"
+	run_poplar
+	expect_exit 0
+	stop_server
+	rm "$HOME/state"
+	serve --resp 'PASS#1=-ERR [LOGIN-DELAY] not so fast'
+	rc "uidls_file ~/state"
+	run_poplar
+	expect_exit 75
+	poplar_after 301s
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "LOGIN-DELAY announced, and nobody refused: nothing changes" {
+	serve --capa 'LOGIN-DELAY 900'
+	rc
+	run_poplar
+	expect_exit 0
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	[ "$(grep -c 'C: PASS' "$LOG")" -eq 2 ]
 }
 
 @test "[IN-USE]: the next run gets the mail" {

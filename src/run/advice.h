@@ -14,6 +14,7 @@ enum advice_meaning {
 	ADVICE_NO_LOGIN, /* ERR_NOPERM */
 	ADVICE_DOUBT,	 /* the same, but so it says as well when it is busy */
 	ADVICE_LATER,	 /* ERR_TEMPFAIL */
+	ADVICE_TOO_SOON, /* the same, as if it had said [LOGIN-DELAY] */
 	ADVICE_NEVER,	 /* ERR_UNAVAILABLE */
 };
 

@@ -14,6 +14,7 @@
 #include "run/way.h"
 
 #define DOUBT_TIME 86400 /* seconds for which a login proves a password */
+#define LOGIN_DELAY_DEFAULT 300 /* seconds, if the server says no number */
 
 /* Milliseconds that no command will live to see. */
 #define MDA_TIMEOUT_NONE (INT64_MAX / 2)
@@ -143,6 +144,57 @@ doubt_refusal(const struct fetch *fetch, struct err *err)
 	    "in less than a day ago: wait, unless the password is another now");
 }
 
+/* "2026-11-26 03:05:00" */
+static char *
+describe_time(time_t when, char *dst, size_t size)
+{
+	struct tm tm;
+
+	if (localtime_r(&when, &tm) == NULL ||
+	    strftime(dst, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		strlcpy(dst, "some day", size);
+	return dst;
+}
+
+/* Too early for this server: the next runs are not to try again in vain. */
+static void
+note_login_delay(struct fetch *fetch, struct err *err)
+{
+	const struct session *session = &fetch->session;
+	struct err flush_err;
+	char when[32];
+
+	if (session->refusal != RESP_LOGIN_DELAY ||
+	    fetch->options->verb == FETCH_DRY_RUN)
+		return;
+	seen_login_delayed(fetch->seen,
+	    session->capa.login_delay > 0 ? (uint64_t)session->capa.login_delay
+					  : LOGIN_DELAY_DEFAULT);
+	if (seen_flush(fetch->seen, false, &flush_err) == -1)
+		log_say(LOG_AT_WARNING, "state: %s", flush_err.text);
+	else if (seen_login_after(fetch->seen) != 0)
+		err_hint(err, "until %s, runs off a terminal do not try again",
+		    describe_time(
+			seen_login_after(fetch->seen), when, sizeof(when)));
+}
+
+/* Who sits at a terminal may know better. */
+static int
+respect_login_delay(const struct fetch *fetch, struct err *err)
+{
+	time_t when = seen_login_after(fetch->seen);
+	char text[32];
+
+	if (when == 0 || fetch->options->session.in_hurry)
+		return 0;
+	err_set(err, ERR_TEMPFAIL,
+	    "login: the server has refused one as too early; the next is due "
+	    "at %s",
+	    describe_time(when, text, sizeof(text)));
+	err->quiet = true;
+	return -1;
+}
+
 static int
 connect_account(struct fetch *fetch, struct err *err)
 {
@@ -162,8 +214,10 @@ connect_account(struct fetch *fetch, struct err *err)
 		status = log_in_renewed(fetch, &secret, err);
 	mem_free_secret(secret);
 	confine_all(fetch);
-	if (status == -1)
+	if (status == -1) {
 		doubt_refusal(fetch, err);
+		note_login_delay(fetch, err);
+	}
 	return status;
 }
 
@@ -436,8 +490,9 @@ carry_out(struct fetch *fetch, struct err *err)
 static int
 run(struct fetch *fetch, struct err *err)
 {
-	if (resume_state(fetch, err) == -1 || open_place(fetch, err) == -1 ||
-	    connect_account(fetch, err) == -1)
+	if (resume_state(fetch, err) == -1 ||
+	    respect_login_delay(fetch, err) == -1 ||
+	    open_place(fetch, err) == -1 || connect_account(fetch, err) == -1)
 		return -1;
 	choose_settings(fetch);
 	if (identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)

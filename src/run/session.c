@@ -41,6 +41,7 @@ class_of_meaning(enum advice_meaning meaning, enum err_class usual)
 	case ADVICE_DOUBT:
 		return ERR_NOPERM;
 	case ADVICE_LATER:
+	case ADVICE_TOO_SOON:
 		return ERR_TEMPFAIL;
 	case ADVICE_NEVER:
 		return ERR_UNAVAILABLE;
@@ -63,6 +64,8 @@ session_judge(struct session *session, const struct client_reply *reply,
 	    session_class_of_no(reply->code, ERR_NONE) != ERR_NONE)
 		return class;
 	session->is_doubtful = session->advice->meaning == ADVICE_DOUBT;
+	if (session->advice->meaning == ADVICE_TOO_SOON)
+		session->refusal = RESP_LOGIN_DELAY;
 	return class_of_meaning(session->advice->meaning, class);
 }
 

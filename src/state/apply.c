@@ -297,6 +297,19 @@ apply_session(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	    days < SESSION_DAYS_MAX ? (uint32_t)days : SESSION_DAYS_MAX;
 	seen->session.count = journal_take_number(fields, 0);
 	seen->session.octets = journal_take_number(fields, 0);
+	seen->delayed_until = 0;
+}
+
+/* A state that holds nothing else is as new as before. */
+static void
+apply_login_delay(
+    struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	(void)offset;
+	seen->delayed_at = take_time(seen, fields);
+	seen->delayed_until =
+	    (time_t)(journal_take_number(fields, 0) & INT64_MAX);
+	seen->void_lines++;
 }
 
 /* An import that has no end has not happened. */
@@ -367,6 +380,7 @@ static const struct {
     WORD("missing", apply_missing),
     WORD("back", apply_back),
     WORD("session", apply_session),
+    WORD("login-delay", apply_login_delay),
     WORD("update", apply_update),
     WORD("undo", apply_undo),
     WORD("import", apply_import),

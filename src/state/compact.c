@@ -147,14 +147,20 @@ put_past(const struct seen *seen, struct buf *out)
 		journal_seal(out, start, seen->mine);
 		journal_seal(out, begin_line(out, "published"), seen->mine);
 	}
-	if (seen->session.days == 0)
-		return;
-	start = begin_line(out, "session");
-	journal_put_number(out, (uint64_t)seen->session.time);
-	journal_put_number(out, seen->session.days);
-	journal_put_number(out, seen->session.count);
-	journal_put_number(out, seen->session.octets);
-	journal_seal(out, start, seen->mine);
+	if (seen->session.days > 0) {
+		start = begin_line(out, "session");
+		journal_put_number(out, (uint64_t)seen->session.time);
+		journal_put_number(out, seen->session.days);
+		journal_put_number(out, seen->session.count);
+		journal_put_number(out, seen->session.octets);
+		journal_seal(out, start, seen->mine);
+	}
+	if (seen_login_after(seen) != 0) {
+		start = begin_line(out, "login-delay");
+		journal_put_number(out, (uint64_t)seen->delayed_at);
+		journal_put_number(out, (uint64_t)seen->delayed_until);
+		journal_seal(out, start, seen->mine);
+	}
 }
 
 static const char *

@@ -65,10 +65,12 @@ struct seen {
 	uint32_t expected; /* the likely next match */
 
 	struct seen_session session;
+	time_t delayed_at; /* a login was refused as too early */
+	time_t delayed_until;
 	struct seen_target *targets;
 	size_t n_targets;
 	uint64_t lines;	      /* records of this owner */
-	uint64_t void_lines;  /* those of them that belong to broken imports */
+	uint64_t void_lines;  /* those of them that say nothing of messages */
 	uint64_t import_from; /* first message of an open import */
 	uint64_t import_line; /* its first record */
 	bool importing;

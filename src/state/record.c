@@ -314,6 +314,18 @@ seen_session_done(struct seen *seen, uint64_t count, uint64_t octets)
 	journal_forget(seen);
 }
 
+void
+seen_login_delayed(struct seen *seen, uint64_t seconds)
+{
+	size_t start = begin_record(seen, "login-delay");
+
+	if (seconds > SECONDS_PER_DAY)
+		seconds = SECONDS_PER_DAY;
+	journal_put_number(&seen->out, positive(seen->now));
+	journal_put_number(&seen->out, positive(seen->now) + seconds);
+	end_record(seen, start);
+}
+
 /* Writing */
 
 static int

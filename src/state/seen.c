@@ -299,6 +299,14 @@ seen_last_session(const struct seen *seen)
 }
 
 time_t
+seen_login_after(const struct seen *seen)
+{
+	if (seen->now < seen->delayed_at || seen->now >= seen->delayed_until)
+		return 0;
+	return seen->delayed_until;
+}
+
+time_t
 seen_delivered_to(const struct seen *seen, const char *target)
 {
 	struct buf name = {0};

@@ -121,6 +121,15 @@ struct seen_session {
 };
 const struct seen_session *seen_last_session(const struct seen *seen);
 
+/*
+ * The server refused a login as too early: note that the next one has to wait
+ * so many seconds, a day at most.  seen_login_after is the time from which it
+ * may be tried, 0 for at once: a good session ends the wait, and so does a
+ * clock that stands before that record.
+ */
+void seen_login_delayed(struct seen *seen, uint64_t seconds);
+time_t seen_login_after(const struct seen *seen);
+
 /* When it last delivered to this target ("maildir /path"), 0: never. */
 time_t seen_delivered_to(const struct seen *seen, const char *target);
 

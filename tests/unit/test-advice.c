@@ -108,7 +108,7 @@ test_any(void)
 	advises(NULL, "Account is locked", ADVICE_NO_LOGIN, "web browser");
 	advises(NULL, "Too many connections from your IP", ADVICE_LATER,
 	    "at a time");
-	advises(NULL, "login too often", ADVICE_LATER, "less often");
+	advises(NULL, "login too often", ADVICE_TOO_SOON, "less often");
 	advises(NULL,
 	    "[AUTH] Plaintext authentication disallowed on non-secure "
 	    "(SSL/TLS) connections.",

@@ -796,6 +796,49 @@ test_sessions(void)
 	seen_close(seen);
 }
 
+static time_t
+login_after(time_t now)
+{
+	struct seen *seen = open_at(now, "alice", "pop.example.org", true);
+	time_t when = seen_login_after(seen);
+
+	seen_close(seen);
+	return when;
+}
+
+static void
+test_login_delay(void)
+{
+	struct seen *seen;
+	struct stat st;
+
+	fresh();
+	seen = open_seen();
+	tap_ok(seen_login_after(seen) == 0, "no delay");
+	seen_login_delayed(seen, 600);
+	tap_ok(seen_login_after(seen) == NOW + 600 && seen_is_new(seen),
+	    "a delay; the state is as new as before");
+	close_flushed(seen);
+	tap_ok(login_after(NOW) == NOW + 600 &&
+		login_after(NOW + 599) == NOW + 600 &&
+		login_after(NOW + 600) == 0,
+	    "the next run knows it, until it is over");
+	tap_ok(login_after(NOW - 1) == 0, "but for a clock before it");
+	seen = open_at(NOW, "bob", "pop.example.org", true);
+	tap_ok(seen_login_after(seen) == 0, "it is not another's");
+	seen_close(seen);
+	seen = open_seen();
+	for (int i = 0; i < 1300; i++)
+		seen_session_done(seen, 1, 2);
+	tap_ok(seen_login_after(seen) == 0, "a good session ends it");
+	seen_login_delayed(seen, UINT64_MAX);
+	tap_ok(seen_login_after(seen) == NOW + DAY, "a day at most");
+	close_flushed(seen);
+	tap_ok(login_after(NOW) == NOW + DAY, "it survives a compaction");
+	tap_ok(stat(path, &st) == 0 && st.st_size < 1000, "there was one");
+	tap_ok(warnings.n == 0, "no garbage");
+}
+
 static void
 test_flags(void)
 {
@@ -1325,6 +1368,7 @@ main(void)
 	test_lock();
 	test_pending();
 	test_sessions();
+	test_login_delay();
 	test_flags();
 	test_update();
 	test_compaction();
