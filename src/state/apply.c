@@ -74,7 +74,16 @@ add_message(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
 	trouble_over(seen, message->key);
 }
 
-/* It belongs to the batch that is open. */
+/* The last field, "-" for none.  Compaction leaves no place to any message. */
+static bool
+has_place(const struct journal_cursor *fields)
+{
+	return fields->end - fields->at >= 2 &&
+	    memcmp(fields->end - 2, " -", 2) != 0;
+}
+
+/* It belongs to the batch that is open.  Where none is, garbage took the place
+ * of its line. */
 static void
 add_received(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
     unsigned int flags)
@@ -84,7 +93,7 @@ add_received(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
 	/* In a run it stands for a listed one. */
 	add_message(
 	    seen, fields, offset, flags | (seen->loaded ? SEEN_MATCHED : 0));
-	if (seen->where != NULL)
+	if (seen->where != NULL || (!seen->loaded && has_place(fields)))
 		buf_append(&seen->pending, &index, sizeof(index));
 }
 
@@ -148,6 +157,8 @@ apply_rebuilt(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	add_message(seen, fields, offset, SEEN_REBUILT);
 }
 
+/* It was published: the line that says so, or one that is written only when
+ * that has been done, and so stands for a published line that is garbage. */
 static void
 close_batch(struct seen *seen)
 {
@@ -157,21 +168,6 @@ close_batch(struct seen *seen)
 	}
 	seen->where = NULL;
 	seen->pending.len = 0;
-}
-
-/* Nobody can say any more what became of these: lost is worse than twice. */
-static void
-give_up_batch(struct seen *seen)
-{
-	size_t n = seen->pending.len / sizeof(uint32_t);
-	uint32_t index;
-
-	for (size_t i = 0; i < n; i++) {
-		memcpy(&index, seen->pending.data + i * sizeof(index),
-		    sizeof(index));
-		seen->messages[index].flags |= SEEN_UNDONE;
-	}
-	close_batch(seen);
 }
 
 static char *
@@ -208,7 +204,7 @@ apply_batch(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	ptrdiff_t n;
 
 	(void)offset;
-	give_up_batch(seen);
+	close_batch(seen);
 	note_target(seen, &target, when);
 	seen->where = copy_field(&where);
 	n = text_percent_decode(seen->where, where.n);
@@ -243,6 +239,7 @@ apply_dele(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	struct seen_message *message = find_message(seen, fields);
 
 	(void)offset;
+	close_batch(seen);
 	take_time(seen, fields);
 	if (message != NULL)
 		message->flags |= SEEN_DELETED;
@@ -291,6 +288,7 @@ apply_session(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	uint64_t days;
 
 	(void)offset;
+	close_batch(seen);
 	seen->session.time = take_time(seen, fields);
 	days = journal_take_number(fields, 0);
 	seen->session.days =
@@ -443,4 +441,21 @@ journal_settle_import(struct seen *seen)
 {
 	seen->broken_import = seen->importing;
 	give_up_import(seen);
+}
+
+/* Nobody can say where these were to be: lost is worse than twice. */
+void
+journal_give_up_strays(struct seen *seen)
+{
+	size_t n = seen->pending.len / sizeof(uint32_t);
+	uint32_t index;
+
+	if (seen->where != NULL)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&index, seen->pending.data + i * sizeof(index),
+		    sizeof(index));
+		seen->messages[index].flags |= SEEN_UNDONE;
+	}
+	seen->pending.len = 0;
 }

@@ -250,6 +250,10 @@ void journal_forget(struct seen *seen);
 /* At the end of the file an import still open is broken. */
 void journal_settle_import(struct seen *seen);
 
+/* And messages of a batch whose first line is garbage, with nothing behind
+ * them that says that it was published, are fetched again. */
+void journal_give_up_strays(struct seen *seen);
+
 /* One that has failed in this run is broken as well. */
 void journal_undo_import(struct seen *seen);
 

@@ -189,6 +189,7 @@ journal_load(struct seen *seen, struct err *err)
 		return -1;
 	seen->loaded = true;
 	journal_settle_import(seen);
+	journal_give_up_strays(seen);
 	journal_forget(seen);
 	trouble_forget_stale(seen);
 	if (seen->where == NULL)

@@ -726,14 +726,103 @@ test_pending(void)
 		seen_delivered_to(seen, "mbox /b ox") == NOW &&
 		seen_delivered_to(seen, "maildir /n") == 0,
 	    "the targets are remembered");
-	seen_batch(seen, "maildir /m", "maildir /m");
-	deliver(seen, "lost", 1);
+	seen_close(seen);
+}
+
+/* Make garbage of the last line that begins so. */
+static void
+spoil(const char *beginning)
+{
+	struct buf all = read_file(path);
+	char *at = NULL;
+
+	for (char *line = all.data; line != NULL && *line != '\0';
+	     line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, beginning, strlen(beginning)) == 0)
+			at = line;
+	}
+	*at ^= 1;
+	write_file(path, all.data, all.len);
+	buf_free(&all);
+}
+
+/* A state whose last records are a batch of two, and what follow writes. */
+static void
+make_batch(void (*follow)(struct seen *))
+{
+	struct seen *seen;
+
+	fresh();
+	seen = open_seen();
+	deliver(seen, "old", 1);
 	close_flushed(seen);
 	seen = open_seen();
 	seen_batch(seen, "maildir /m", "maildir /m");
-	tap_ok(match(seen, "lost") == NULL,
-	    "a batch that nobody settled is fetched again");
+	seen_delivered(seen, "b1", 1, 2, "place1");
+	seen_delivered(seen, "b2", 1, 2, "place2");
+	if (follow != NULL) {
+		seen_published(seen);
+		follow(seen);
+	}
+	close_flushed(seen);
+}
+
+static void
+delete_first(struct seen *seen)
+{
+	seen_deleted(seen, 0);
+}
+
+static void
+end_session(struct seen *seen)
+{
+	seen_session_done(seen, 1, 1);
+}
+
+static void
+next_batch(struct seen *seen)
+{
+	seen_batch(seen, "mda true", "mda");
+	deliver(seen, "next", 1);
+}
+
+/* How many of the batch are known, and how many of them are in doubt. */
+static bool
+batch_is(bool known, size_t pending)
+{
+	const struct seen_pending *unused;
+	const char *where;
+	struct seen *seen = open_seen();
+	bool is = (match(seen, "b1") != NULL) == known &&
+	    (match(seen, "b2") != NULL) == known &&
+	    match(seen, "old") != NULL &&
+	    seen_pending(seen, &where, &unused) == pending;
+
 	seen_close(seen);
+	return is;
+}
+
+static void
+test_damaged_batch(void)
+{
+	static void (*const follows[])(struct seen *) = {
+	    delete_first, end_session, next_batch};
+
+	for (size_t i = 0; i < 3; i++) {
+		make_batch(follows[i]);
+		spoil("published");
+		tap_ok(batch_is(true, follows[i] == next_batch ? 1 : 0),
+		    "published is garbage, and something follows: %zu", i);
+	}
+	make_batch(NULL);
+	tap_ok(batch_is(true, 2), "not published: in doubt");
+	make_batch(NULL);
+	spoil("batch");
+	tap_ok(batch_is(false, 0), "nor known where: fetched again");
+	make_batch(end_session);
+	spoil("batch");
+	tap_ok(batch_is(true, 0), "published, not known where: no matter");
 }
 
 /* One good session in which only these are listed. */
@@ -1297,7 +1386,7 @@ test_attempts(void)
 	fresh();
 	leave_attempt("bad");
 	seen = open_at(NOW, "alice", "h", false);
-	seen_delivered(seen, "bad", 1, 2, "p");
+	seen_delivered(seen, "bad", 1, 2, "");
 	seen_flush(seen, true, &err);
 	seen_close(seen);
 	settle("alice", false, "what was delivered did not fail");
@@ -1367,6 +1456,7 @@ main(void)
 	test_read_only();
 	test_lock();
 	test_pending();
+	test_damaged_batch();
 	test_sessions();
 	test_login_delay();
 	test_flags();
