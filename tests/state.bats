@@ -314,6 +314,15 @@ assert_state_is_sound() {
 	[ "$(delivered)" -eq 6 ]
 	run_poplar
 	expect_exit 0
+	sed -i '1i this is garbage, too' "$state"
+	run_poplar
+	expect_exit 0
+	[[ $stderr == *"$state:1: "* ]]
+	[ "$(delivered)" -eq 6 ]
+	[[ $(head -n 1 "$state") == "poplar-state 1 "* ]]
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
 }
 
 @test "garbage in the state that was a record costs that message only" {

@@ -14,10 +14,57 @@
 
 #define GARBAGE_NAMED 5
 #define VERSION_WORD "poplar-state "
+#define SUM_SIZE CHECKSUM_SIZE /* without the blank, with the line end */
 #define WINDOW ((size_t)64 * 1024)
 #define WINDOW_SMALL ((size_t)2048)
 /* For sizing the table only; shorter lines make it grow. */
 #define LINE_TYPICAL 64
+/* So much of a file is searched for a line of ours. */
+#define SEARCHED ((uint64_t)1024 * 1024)
+
+/* Does it name a version, and not only by a bad bit?  That leaves the checksum
+ * of ours. */
+static bool
+is_newer(const char *head, size_t n, const struct buf *ours)
+{
+	const size_t word = strlen(VERSION_WORD);
+	const char *sum = ours->data + ours->len - SUM_SIZE;
+
+	if (n <= word || memcmp(head, VERSION_WORD, word) != 0 ||
+	    (head[word] == '1' && (n == word + 1 || head[word + 1] == ' ')))
+		return false;
+	return memmem(head, n, sum, SUM_SIZE) == NULL;
+}
+
+/* Of the lines whose checksum is right, one has a version in it. */
+static bool
+is_of_this_version(const struct journal_line *line, const struct buf *ours)
+{
+	size_t n = ours->len - CHECKSUM_SIZE - 1;
+
+	return memcmp(line->text, VERSION_WORD, strlen(VERSION_WORD)) != 0 ||
+	    (line->n == n && memcmp(line->text, ours->data, n) == 0);
+}
+
+/* One line of ours among the first ones makes it ours, unless it is the first
+ * line of a newer version. */
+static bool
+has_line_of_ours(const struct seen *seen, uint64_t size, const struct buf *ours)
+{
+	struct journal_scan scan;
+	struct journal_line line;
+	enum journal_kind kind;
+	bool good;
+
+	journal_scan_open(&scan, seen, size < SEARCHED ? size : SEARCHED);
+	do
+		kind = journal_scan_next(&scan, &line);
+	while (kind == JOURNAL_GARBAGE);
+	good = kind > JOURNAL_END && kind != JOURNAL_TORN &&
+	    is_of_this_version(&line, ours);
+	journal_reader_close(&scan.reader);
+	return good;
+}
 
 static int
 refuse_first_line(
@@ -41,7 +88,8 @@ refuse_first_line(
 	return err_hint(err, "use a newer poplar");
 }
 
-/* Ours, or the torn beginning of ours, or to be left alone. */
+/* Ours, if need be with a damaged first line, or the torn beginning of ours, or
+ * to be left alone. */
 static int
 check_first_line(struct seen *seen, uint64_t size, struct err *err)
 {
@@ -57,10 +105,13 @@ check_first_line(struct seen *seen, uint64_t size, struct err *err)
 	else if (size < ours.len && (uint64_t)n == size &&
 	    memcmp(head, ours.data, (size_t)n) == 0)
 		seen->torn = size > 0;
-	else if ((size_t)n < ours.len || memcmp(head, ours.data, ours.len) != 0)
-		status = refuse_first_line(seen, head, (size_t)n, err);
-	else
+	else if (((size_t)n >= ours.len &&
+		     memcmp(head, ours.data, ours.len) == 0) ||
+	    (!is_newer(head, (size_t)n, &ours) &&
+		has_line_of_ours(seen, size, &ours)))
 		seen->size = size;
+	else
+		status = refuse_first_line(seen, head, (size_t)n, err);
 	buf_free(&ours);
 	return status;
 }
