@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/wait.h"
 #include "conf/conf.h"
 #include "conf/keyword.h"
+#include "run/secret.h"
 #include "run/super.h"
 #include "ui/screen.h"
 
@@ -339,6 +341,9 @@ run(const struct arguments *args)
 		screen_error(&err);
 		return err_exit_code(err.class);
 	}
+	if (!args->pretend)
+		secret_read_descriptors(conf);
+	closefrom(STDERR_FILENO + 1);
 	if (args->pretend)
 		conf_print(conf);
 	else
@@ -348,7 +353,8 @@ run(const struct arguments *args)
 }
 
 /* Whoever started this may have left descriptors open, or closed 0 to 2,
- * where a mailbox must never be opened. */
+ * where a mailbox must never be opened.  Those that hold a password are known
+ * once the rc file is read: until then no command gets any. */
 static void
 tidy_descriptors(void)
 {
@@ -357,7 +363,7 @@ tidy_descriptors(void)
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	closefrom(STDERR_FILENO + 1);
+	file_keep_from(STDERR_FILENO + 1);
 }
 
 int

@@ -102,6 +102,8 @@ forgets() {
 	forgets
 	secret >"$HOME/poplar.test"
 	CREDENTIALS_DIRECTORY=$HOME forgets
+	exec 7<"$HOME/poplar.test"
+	forgets "passwordfd 7"
 }
 
 @test "a worker leaves no core and cannot be looked into by its user" {

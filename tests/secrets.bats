@@ -44,7 +44,7 @@ key_ring() {
 
 logged_in_with() {
 	expect_exit 0
-	grep -qxF "1 C: PASS $1" "$LOG" || {
+	sed 's/^[0-9]* //' "$LOG" | grep -qxF "C: PASS $1" || {
 		cat "$LOG" >&2
 		return 1
 	}
@@ -243,6 +243,112 @@ refused() {
 	[[ $stderr == *'the password is from the key ring'* ]]
 }
 
+@test "passwordfd: the first line that comes there" {
+	serve
+	rc_without_password "passwordfd 7"
+	run_alone -d 7< <(printf 'ses"a%%s$me ü\nnext\n')
+	logged_in_with 'ses"a%s$me \xc3\xbc'
+	run_alone 7<<<sesame
+	logged_in_with sesame
+	# In pieces, and without a line end.
+	run_alone 7< <(printf ses; read -r -t 0.2 <> <(:) || :; printf ame)
+	logged_in_with sesame
+}
+
+@test "passwordfd 0 is standard input, also without an rc file" {
+	serve
+	run --separate-stderr timeout -k 5 60 "$POPLAR" --host=127.0.0.1 \
+	    --port="$PORT" --tls=off --auth=user --user=alice --passwordfd=0 \
+	    <<<sesame
+	logged_in_with sesame
+	assert_maildir_equals_box
+}
+
+@test "accounts that name the same descriptor have the same password" {
+	serve
+	rc_without_password "passwordfd 7" "account second : test" "user bob" \
+	    "account third : test" "user carol" "password other"
+	run_alone 7<<<sesame
+	expect_exit 0
+	for line in 'USER alice' 'USER bob' 'USER carol' 'PASS other'; do
+		grep -q "C: $line\$" "$LOG"
+	done
+	[ "$(grep -c 'C: PASS sesame' "$LOG")" -eq 2 ]
+}
+
+# no_descriptor WHY: that account fails with this, and no other does.
+no_descriptor() {
+	expect_exit 78
+	says "login: passwordfd 7: $1"
+	[[ $stderr != *"poplar: second"* ]]
+	grep -q 'C: USER bob' "$LOG"
+	run grep 'C: USER alice' "$LOG"
+	assert_failure
+	: >"$LOG"
+}
+
+@test "a descriptor with no password: 78 for that account, and why" {
+	serve
+	rc_without_password "passwordfd 7" "account second : test" "user bob" \
+	    "password other"
+	run_alone 7<&-
+	no_descriptor "Bad file descriptor"
+	run_alone 7</dev/null
+	no_descriptor "nothing came"
+	run_alone 7<<<''
+	no_descriptor "nothing came"
+	run_alone 7<"$HOME"
+	no_descriptor "Is a directory"
+	run_alone 7< <(printf 'ses\0ame\n')
+	no_descriptor "it holds a NUL"
+	run_alone 7< <(head -c 70000 /dev/zero | tr '\0' s)
+	no_descriptor "a line without end"
+}
+
+@test "a descriptor that is a terminal is not read" {
+	serve
+	rc_without_password "passwordfd 0"
+	command -v expect >/dev/null || skip "expect is not installed"
+	POPLAR=$POPLAR run timeout -k 5 60 expect -c '
+		set timeout 20
+		spawn $env(POPLAR)
+		expect eof
+		exit [lindex [wait] 3]'
+	[ "$status" -eq 78 ]
+	[[ $output == *"passwordfd 0: a terminal"* ]]
+}
+
+@test "passwordfd: 0, or 3 and above" {
+	serve
+	for fd in 1 2 -1 x 99999999999 3x; do
+		rc "passwordfd $fd"
+		run_alone --pretend
+		expect_exit 78
+		[[ $stderr == *"passwordfd: not a descriptor"* ]]
+	done
+	rc "passwordfd 12"
+	run_alone --pretend
+	expect_exit 0
+	assert_line "passwordfd 12"
+	rc "passwordfd 12" "passwordfd"
+	run_alone --pretend
+	expect_exit 0
+	refute_line --partial passwordfd
+}
+
+@test "no command and no worker gets the descriptor, nor any other" {
+	serve
+	rc_without_password "eval ls /proc/self/fd >~/eval; echo passwordfd 7" \
+	    "delivery mda ls /proc/self/fd >~/mda; cat >/dev/null"
+	[ -e /proc/self/fd ] || skip "no /proc here"
+	run_alone 7<<<sesame 8<<<other
+	logged_in_with sesame
+	for file in eval mda; do
+		run grep -xE '7|8' "$HOME/$file"
+		assert_failure
+	done
+}
+
 @test "the order: what the account says, credential, netrc, key ring" {
 	serve
 	key_ring from-key-ring
@@ -263,13 +369,18 @@ refused() {
 	logged_in_with from-credential
 	stop_server
 	serve
-	rc_without_password "passwordeval echo from-command"
-	run_alone
+	rc_without_password "passwordfd 7"
+	run_alone 7<<<from-descriptor
+	logged_in_with from-descriptor
+	stop_server
+	serve
+	rc_without_password "passwordeval echo from-command" "passwordfd 7"
+	run_alone 7<<<from-descriptor
 	logged_in_with from-command
 	stop_server
 	serve
-	rc "passwordeval echo from-command"
-	run_alone
+	rc "passwordeval echo from-command" "passwordfd 7"
+	run_alone 7<<<from-descriptor
 	logged_in_with sesame
 }
 
@@ -297,6 +408,12 @@ refused() {
 	rc_without_password
 	run_alone --pretend
 	expect_exit 0
+	rc_without_password "passwordfd 7"
+	exec 7< <(echo sesame)
+	run_alone --pretend
+	expect_exit 0
+	read -r line <&7
+	assert_equal "$line" sesame
 	[ ! -e "$HOME/ran" ]
 	[[ $output != *sesame* ]]
 }

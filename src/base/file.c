@@ -11,6 +11,8 @@
 
 #include "base/mem.h"
 
+#define DESCRIPTORS 4096 /* that anybody may have left open */
+
 int
 file_write(int fd, const void *data, size_t n)
 {
@@ -123,6 +125,17 @@ file_open(const char *path, int flags, mode_t mode, struct err *err)
 		return fd;
 	close(fd);
 	return -1;
+}
+
+void
+file_keep_from(int first)
+{
+#ifdef CLOSE_RANGE_CLOEXEC
+	if (close_range((unsigned int)first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+#endif
+	for (int fd = first; fd < DESCRIPTORS; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 static const char *

@@ -35,6 +35,9 @@ int file_make_parents(const char *path, struct err *err);
  */
 int file_open(const char *path, int flags, mode_t mode, struct err *err);
 
+/* No program that is started gets the descriptors from this one on. */
+void file_keep_from(int first);
+
 /* A file without a name in $TMPDIR, else /var/tmp.  Returns the descriptor. */
 int file_unnamed(struct err *err);
 

@@ -54,6 +54,13 @@ struct conf_strings {
 	size_t n;
 };
 
+/* A descriptor that the program was started with. */
+struct conf_descriptor {
+	bool given;
+	int fd;
+	const char *why; /* it could not be read; static text, NULL: it was */
+};
+
 /*
  * One account, or the defaults.  Strings are owned, NULL where nothing was
  * said and there is no default.  All times are in seconds, 0 for off.
@@ -83,6 +90,7 @@ struct account {
 	char *user;
 	char *password; /* a secret */
 	char *passwordeval;
+	struct conf_descriptor passwordfd;
 	enum conf_switch tls;
 	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
 	char *tls_trust_file;	       /* NULL: the system's; "" only before

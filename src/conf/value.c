@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,6 +453,41 @@ const struct keyword_type value_secret = {
     .print = print_secret,
     .own = own_string,
     .clear = clear_string,
+};
+
+/* Not where we write. */
+static bool
+parse_descriptor(const struct keyword *keyword, const char *argument,
+    struct account *account, const char **why)
+{
+	struct conf_descriptor *field = field_of(keyword, account);
+	uint64_t number;
+
+	*field = (struct conf_descriptor){.given = false};
+	if (argument[0] == '\0')
+		return true;
+	if (!to_number(argument, INT_MAX, &number) || number == 1 ||
+	    number == 2)
+		return refuse(why, "not a descriptor: 0, or 3 and above");
+	field->given = true;
+	field->fd = (int)number;
+	return true;
+}
+
+static char *
+print_descriptor(
+    const struct keyword *keyword, const struct account *account, size_t i)
+{
+	const struct conf_descriptor *field = const_field_of(keyword, account);
+
+	(void)i;
+	return field->given ? mem_printf("%d", field->fd) : NULL;
+}
+
+const struct keyword_type value_descriptor = {
+    .size = sizeof(struct conf_descriptor),
+    .parse = parse_descriptor,
+    .print = print_descriptor,
 };
 
 static bool

@@ -15,6 +15,7 @@ extern const struct keyword_type value_size;	/* uint64_t, CONF_SIZE_OFF */
 extern const struct keyword_type value_limit;	/* the same, but not 0 */
 extern const struct keyword_type value_text;	/* char *, NULL for empty */
 extern const struct keyword_type value_secret;
+extern const struct keyword_type value_descriptor; /* struct conf_descriptor */
 extern const struct keyword_type value_host;
 extern const struct keyword_type value_address; /* IPv4 or IPv6 */
 extern const struct keyword_type value_port;

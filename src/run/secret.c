@@ -130,6 +130,15 @@ from_command(const struct account *account, int parent, struct err *err)
 	return secret;
 }
 
+static char *
+from_descriptor(const struct account *account, int parent, struct err *err)
+{
+	(void)parent;
+	err_set(err, ERR_CONFIG, "passwordfd %d: %s", account->passwordfd.fd,
+	    account->passwordfd.why);
+	return NULL;
+}
+
 /* Files */
 
 /* The whole file, in a buffer that never grows: growing leaves copies. */
@@ -339,8 +348,9 @@ from_terminal(const struct account *account, int parent, struct err *err)
 	    event_receive_secret(parent, wait_clock() + PROMPT_TIMEOUT, err);
 	if (secret == NULL)
 		err_hint(err,
-		    "give the account a password or a passwordeval, or store "
-		    "one in $CREDENTIALS_DIRECTORY/poplar.%s, ~/.netrc or the "
+		    "give the account a password, passwordeval or passwordfd, "
+		    "or store one in $CREDENTIALS_DIRECTORY/poplar.%s, "
+		    "~/.netrc or the "
 		    "key ring; poplarrc(5) says how",
 		    account->name);
 	return secret;
@@ -380,6 +390,8 @@ secret_get(const struct account *account, int parent, struct err *err)
 		secret = from_account(account, parent, err);
 	else if (account->passwordeval != NULL)
 		secret = from_command(account, parent, err);
+	else if (account->passwordfd.given)
+		secret = from_descriptor(account, parent, err);
 	else
 		secret = search(account, parent, err);
 	if (secret != NULL)

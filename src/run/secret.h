@@ -9,8 +9,17 @@
 #include "conf/conf.h"
 
 /*
- * From what the account names: password or passwordeval.  If it names
- * nothing: the first that has one of $CREDENTIALS_DIRECTORY/poplar.ACCOUNT,
+ * In the parent, before there are workers: give the accounts whose password
+ * is to come from a descriptor the first line that is read there within 60
+ * seconds, or a reason why there is none.  Those that name the same one get
+ * the same.  Closes the descriptors.
+ */
+void secret_read_descriptors(const struct conf *conf);
+
+/*
+ * From what the account names: password, passwordeval or passwordfd.  If it
+ * names nothing: the first that has one of
+ * $CREDENTIALS_DIRECTORY/poplar.ACCOUNT,
  * ~/.netrc, the key ring, and a prompt that the parent shows (parent is the
  * descriptor for events).  Each source has 60 seconds, people have more.  The
  * secret is masked in everything that is logged from now on, and the account

@@ -474,13 +474,13 @@ test_later(void)
 {
 	static const char *const later[] = {"tls_crl_file f",
 	    "tls_compat tls1.0", "tls_cert_file f",
-	    "tls_key_file pkcs11:pin-value=1234", "passwordfd 3",
-	    "ntlmdomain d", "filter f", "received_header", "received_header on",
-	    "on_new x", "alert_after 3"};
+	    "tls_key_file pkcs11:pin-value=1234", "ntlmdomain d", "filter f",
+	    "received_header", "received_header on", "on_new x",
+	    "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"
-		    "tls_cert_file\ntls_key_file\npasswordfd\nntlmdomain\n"
+		    "tls_cert_file\ntls_key_file\nntlmdomain\n"
 		    "filter\nreceived_header OFF\non_new\n"
 		    "alert_after 1\n";
 	int notes = 0;
