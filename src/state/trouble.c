@@ -204,7 +204,6 @@ seen_attempt(struct seen *seen, const char *id, struct err *err)
 {
 	struct buf *line = &seen->attempt;
 	size_t before = line->len;
-	ssize_t written;
 
 	if (seen->read_only || id[0] == '\0')
 		return 0;
@@ -215,11 +214,9 @@ seen_attempt(struct seen *seen, const char *id, struct err *err)
 	/* Nothing may be left of a longer one. */
 	while (line->len < before)
 		buf_append(line, "\n", 1);
-	written = pwrite(seen->attempt_fd, line->data, line->len, 0);
-	if (written == (ssize_t)line->len)
+	if (lseek(seen->attempt_fd, 0, SEEK_SET) == 0 &&
+	    file_write(seen->attempt_fd, line->data, line->len) == 0)
 		return 0;
-	if (written >= 0)
-		errno = ENOSPC; /* of a file it takes part of for no other */
 	return attempt_failed(seen, "write", err);
 }
 
