@@ -561,6 +561,80 @@ assert_waits() {
 	[ "$(grep -c 'C: PASS' "$LOG")" -eq 2 ]
 }
 
+# expires KEEP EXPIRE [WHEN]: what that server's way is said to be; nothing
+# without WHEN.
+expires() {
+	local said=
+	[ $# -eq 2 ] || said="poplar: test: keep $1: the server says that it \
+deletes messages by itself $3"
+	rm -rf "$HOME/Maildir"
+	serve --capa "EXPIRE $2"
+	rc "keep $1"
+	run_poplar
+	expect_exit 0
+	assert_equal "$stderr" "$said"
+	stop_server
+}
+
+@test "EXPIRE shorter than keep: a warning" {
+	expires 30d 29 "29 days after they have come"
+	expires 1d 0 "as soon as they are fetched"
+	expires 30d 30
+	expires 30d NEVER
+	expires 30d frob
+	expires on 1
+	expires off 1
+}
+
+@test "EXPIRE under keep on is a note" {
+	serve --capa "EXPIRE 30"
+	rc
+	run_poplar -v
+	expect_exit 0
+	[[ $stderr == *"keep on: the server says that it deletes messages"* ]]
+}
+
+@test "EXPIRE n USER: the days of this user are asked for after the login" {
+	for day in 31:0 29:1; do
+		play <<-X
+			S: +OK
+			C: CAPA
+			S: +OK
+			S: PIPELINING
+			S: TOP
+			S: UIDL
+			S: EXPIRE 7 USER
+			S: .
+			C: USER alice
+			C: PASS sesame
+			S: +OK
+			S: +OK
+			C: CAPA
+			S: +OK
+			S: PIPELINING
+			S: TOP
+			S: UIDL
+			S: EXPIRE ${day%:*}
+			S: .
+			C: STAT
+			C: UIDL
+			C: LIST
+			S: +OK 0 0
+			S: +OK
+			S: .
+			S: +OK
+			S: .
+			C: QUIT
+			S: +OK
+		X
+		rc "keep 30d"
+		run_poplar
+		expect_exit 0
+		assert_played
+		assert_equal "$(grep -c '29 days' <<<"$stderr")" "${day#*:}"
+	done
+}
+
 @test "[IN-USE]: the next run gets the mail" {
 	serve --resp 'PASS#1=-ERR [IN-USE] somebody is here'
 	rc

@@ -197,6 +197,7 @@ parse_capability(const char *line, size_t n, struct capabilities *capa)
 		word = next_word(&rest);
 		capa->expire_never = is_word(word, "NEVER");
 		capa->expire_days = capability_count(word);
+		capa->expire_user = is_word(next_word(&rest), "USER");
 	} else if (is_word(tag, "LOGIN-DELAY")) {
 		capa->login_delay = capability_count(next_word(&rest));
 	} else if (is_word(tag, "IMPLEMENTATION")) {

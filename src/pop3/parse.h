@@ -36,6 +36,7 @@ struct capabilities {
 	bool known; /* CAPA was answered +OK */
 	bool top, user, uidl, stls, pipelining, resp_codes, utf8;
 	bool expire_never;
+	bool expire_user;	  /* the least of all users' days */
 	int64_t expire_days;	  /* -1: not announced */
 	int64_t login_delay;	  /* seconds, -1: not announced */
 	char implementation[128]; /* printable */

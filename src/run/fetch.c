@@ -221,6 +221,29 @@ connect_account(struct fetch *fetch, struct err *err)
 	return status;
 }
 
+/* The server deletes by itself (RFC 2449, section 6.7), perhaps sooner than
+ * the account wants to keep. */
+static void
+compare_expiry(const struct fetch *fetch)
+{
+	const struct account *account = fetch->account;
+	long long days = fetch->session.capa.expire_days;
+	bool is_time = account->keep == CONF_KEEP_TIME;
+	char kept[64] = "on", when[64] = "as soon as they are fetched";
+
+	if (days < 0 || account->keep == CONF_KEEP_OFF ||
+	    (is_time && account->keep_seconds <= (uint64_t)days * 86400))
+		return;
+	if (is_time)
+		text_of_duration(kept, sizeof(kept), account->keep_seconds);
+	if (days > 0)
+		snprintf(
+		    when, sizeof(when), "%lld days after they have come", days);
+	log_say(is_time ? LOG_AT_WARNING : LOG_AT_NOTICE,
+	    "keep %s: the server says that it deletes messages by itself %s",
+	    kept, when);
+}
+
 static void
 choose_settings(struct fetch *fetch)
 {
@@ -494,6 +517,7 @@ run(struct fetch *fetch, struct err *err)
 	    respect_login_delay(fetch, err) == -1 ||
 	    open_place(fetch, err) == -1 || connect_account(fetch, err) == -1)
 		return -1;
+	compare_expiry(fetch);
 	choose_settings(fetch);
 	if (identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)
 		return -1;

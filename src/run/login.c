@@ -130,6 +130,15 @@ explain_refusal(const struct session *session, struct err *err)
 	return err_prefix(err, "login");
 }
 
+/* How long it keeps the mail of this user the server says after the login
+ * only (RFC 2449, section 6.7). */
+static bool
+must_ask_expiry(const struct session *session)
+{
+	return session->capa.expire_user &&
+	    session->account->keep == CONF_KEEP_TIME;
+}
+
 /* Some servers announce more to those whom they know (RFC 2449). */
 static int
 ask_again(struct session *session, struct err *err)
@@ -137,7 +146,8 @@ ask_again(struct session *session, struct err *err)
 	const struct capabilities *capa = &session->capa;
 
 	if (client_queued(session->client) > 0 ||
-	    (capa->top && capa->uidl && capa->pipelining))
+	    (capa->top && capa->uidl && capa->pipelining &&
+		!must_ask_expiry(session)))
 		return 0;
 	if (capa->known && session_ask_capabilities(session, err) == -1)
 		return -1;
@@ -151,7 +161,8 @@ login_may_queue_ahead(const struct session *session)
 	const struct capabilities *capa = &session->capa;
 
 	return session->pipelining && session->method->way != METHOD_SASL &&
-	    (!capa->known || (capa->top && capa->uidl));
+	    (!capa->known || (capa->top && capa->uidl)) &&
+	    !must_ask_expiry(session);
 }
 
 /* The replies to what was queued up to the login's end. */

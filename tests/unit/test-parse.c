@@ -145,10 +145,12 @@ test_capability_counts(void)
 	parse_capabilities_init(&capa);
 	add(&capa, "EXPIRE 30 USER");
 	add(&capa, "LOGIN-DELAY 900");
-	tap_ok(capa.expire_days == 30 && !capa.expire_never, "EXPIRE 30 USER");
+	tap_ok(capa.expire_days == 30 && !capa.expire_never && capa.expire_user,
+	    "EXPIRE 30 USER");
 	tap_ok(capa.login_delay == 900, "LOGIN-DELAY 900");
 	add(&capa, "EXPIRE never");
-	tap_ok(capa.expire_days == -1 && capa.expire_never, "EXPIRE never");
+	tap_ok(capa.expire_days == -1 && capa.expire_never && !capa.expire_user,
+	    "EXPIRE never");
 	add(&capa, "EXPIRE 0");
 	tap_ok(capa.expire_days == 0 && !capa.expire_never, "EXPIRE 0");
 	add(&capa, "EXPIRE -1");
