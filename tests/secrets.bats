@@ -384,6 +384,22 @@ no_descriptor() {
 	logged_in_with sesame
 }
 
+@test "a file encrypted by GnuPG, as contrib/passwords says" {
+	command -v gpg >/dev/null || skip "gpg is not installed"
+	export GNUPGHOME=$BATS_TEST_TMPDIR/gnupg
+	mkdir -m 700 "$GNUPGHOME"
+	gpg --quiet --batch --passphrase '' --quick-generate-key joe \
+	    default default never 3>&- 2>/dev/null || skip "gpg makes no key here"
+	echo sesame | gpg --quiet --batch --trust-model always --encrypt \
+	    --recipient joe --output "$HOME/.poplar-home.gpg" 3>&-
+	serve
+	rc_without_password "$(sed -n 's/^ *\(passwordeval gpg\)/\1/p' \
+	    "$BATS_TEST_DIRNAME/../contrib/passwords")"
+	run_alone
+	gpgconf --kill all 3>&- || true
+	logged_in_with sesame
+}
+
 @test "nothing found: 77 for that account, and where one could be" {
 	serve
 	rc "account second : test" "account third" "host 127.0.0.1" \

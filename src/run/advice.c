@@ -16,7 +16,7 @@
 
 #define MICROSOFT                                                            \
 	"Microsoft takes no passwords for POP3 any more, only OAuth2 (auth " \
-	"xoauth2 with a passwordeval that prints a token)"
+	"xoauth2; contrib/passwords names helpers)"
 
 #define AUTHORIZATION_CODE                                                 \
 	"not the password of the web page is wanted here, but the "        \
