@@ -9,32 +9,15 @@
 #include "base/mem.h"
 
 char *
-buf_room(struct buf *buf, size_t n)
+buf_grow(struct buf *buf, size_t n)
 {
 	size_t cap = buf->cap > 0 ? buf->cap : 64;
 
-	if (buf->len + n <= buf->cap)
-		return buf->data + buf->len;
 	while (cap < buf->len + n)
 		cap *= 2;
 	buf->data = mem_grow(buf->data, cap, 1);
 	buf->cap = cap;
 	return buf->data + buf->len;
-}
-
-void
-buf_append(struct buf *buf, const void *data, size_t n)
-{
-	if (n == 0)
-		return;
-	memcpy(buf_room(buf, n), data, n);
-	buf->len += n;
-}
-
-void
-buf_puts(struct buf *buf, const char *string)
-{
-	buf_append(buf, string, strlen(string));
 }
 
 void

@@ -83,7 +83,8 @@ text_to_number(const char *s, size_t n, uint64_t max, uint64_t *value)
 	for (size_t i = 0; i < n; i++) {
 		uint64_t digit = (uint64_t)(unsigned char)s[i] - '0';
 
-		if (digit > 9 || sum > (UINT64_MAX - digit) / 10)
+		/* Less than 20 digits cannot overflow. */
+		if (digit > 9 || (n == 20 && sum > (UINT64_MAX - digit) / 10))
 			return false;
 		sum = sum * 10 + digit;
 	}

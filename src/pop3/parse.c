@@ -34,15 +34,15 @@ skip_blanks(struct span *s)
 static struct span
 next_word(struct span *s)
 {
-	struct span word = {.n = 0};
+	struct span word;
+	size_t n = 0;
 
 	skip_blanks(s);
-	word.at = s->at;
-	while (s->n > 0 && !is_blank(*s->at)) {
-		s->at++;
-		s->n--;
-		word.n++;
-	}
+	while (n < s->n && !is_blank(s->at[n]))
+		n++;
+	word = (struct span){s->at, n};
+	s->at += n;
+	s->n -= n;
 	return word;
 }
 

@@ -28,6 +28,7 @@ struct list {
 	size_t number; /* of the line */
 	bool begun;
 	size_t count;
+	struct buf id; /* of one line after the other */
 };
 
 struct block {
@@ -118,7 +119,6 @@ import_id(struct list *list, const struct journal_line *line, bool has_time)
 {
 	struct seen *seen = list->seen;
 	size_t n = line->n, before = seen->n_messages;
-	struct buf id = {0};
 
 	/* The time itself is not taken: "keep 30d" counts from the import, so
 	 * that nothing is deleted on the very day of the change. */
@@ -129,11 +129,11 @@ import_id(struct list *list, const struct journal_line *line, bool has_time)
 	if (!list->begun)
 		seen_import_begin(seen, "mpop");
 	list->begun = true;
-	seen_id_of_uid(&id, line->text, n);
-	seen_imported(
-	    seen, id.data, SEEN_OCTETS_UNKNOWN, 0, seen->now, SEEN_IMPORTED);
+	list->id.len = 0;
+	seen_id_of_uid(&list->id, line->text, n);
+	seen_imported(seen, list->id.data, SEEN_OCTETS_UNKNOWN, 0, seen->now,
+	    SEEN_IMPORTED);
 	list->count += seen->n_messages - before;
-	buf_free(&id);
 }
 
 static int
@@ -146,6 +146,8 @@ import_block(struct list *list, struct block *block, struct err *err)
 
 	if (look_for_times(list, block, err) == -1)
 		return -1;
+	/* There are as many as it says, or that would have failed. */
+	table_reserve(list->seen, list->seen->n_messages + block->n_ids);
 	journal_reader_close(&list->reader);
 	journal_reader_open(&list->reader, list->fd, start, list->size);
 	list->number = number;
@@ -216,6 +218,8 @@ seen_import_mpop(
 	status = import_blocks(&list, err);
 	journal_reader_close(&list.reader);
 	close(list.fd);
+	buf_free(&list.id);
+	table_drop_index(seen);
 	if (list.begun && status == 0)
 		seen_import_end(seen);
 	else if (list.begun)

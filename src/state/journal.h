@@ -193,7 +193,12 @@ void journal_identity(const struct journal_line *line, struct journal_field *id,
 
 /* The messages and their index */
 
+/* Room for n messages, more than there are, before the table has to grow. */
 void table_reserve(struct seen *seen, size_t n);
+
+/* Give back its memory, until it is needed again. */
+void table_drop_index(struct seen *seen);
+
 uint64_t table_key(const struct seen *seen, const char *id, size_t n);
 
 /* A new message with this key and flags; valid until the next. */

@@ -127,7 +127,7 @@ static void
 make_index(struct seen *seen)
 {
 	seen->n_slots = SLOTS_MIN;
-	while (seen->n_slots - seen->n_slots / 4 <= seen->n_messages + 1)
+	while (seen->n_slots - seen->n_slots / 4 <= seen->cap + 1)
 		seen->n_slots *= 2;
 	free(seen->slots);
 	seen->slots = mem_zero(seen->n_slots, sizeof(*seen->slots));
@@ -138,6 +138,13 @@ make_index(struct seen *seen)
 			    seen, seen->messages[i - PREFETCH].key)]);
 		link_message(seen, (uint32_t)i);
 	}
+}
+
+void
+table_drop_index(struct seen *seen)
+{
+	free(seen->slots);
+	seen->slots = NULL;
 }
 
 /* Is there an index with room for one more? */
