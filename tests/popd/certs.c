@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <gnutls/gnutls.h>
+#include <gnutls/x509-ext.h>
 #include <gnutls/x509.h>
 
 #include "certs.h"
@@ -27,20 +28,46 @@ struct pair {
 	gnutls_x509_privkey_t key;
 };
 
+enum signer {
+	BY_AUTHORITY,
+	BY_INTERMEDIATE,
+	BY_ITSELF,
+};
+
+enum oddity {
+	CLIENT = 1,	 /* for a client, not a server */
+	MUST_STAPLE = 2, /* RFC 7633 */
+	REVOKED = 4,	 /* is in crl.pem */
+	WITH_CHAIN = 8,	 /* the intermediate follows in the file */
+	SHA1 = 16,	 /* signed with it */
+	SMALL = 32,	 /* RSA with 1024 bits */
+};
+
 struct request {
-	const char *file;	  /* without .pem or .key */
-	const char *name;	  /* common name, and host name */
-	const char *addresses[2]; /* or NULL */
-	int from, to;		  /* days from now */
-	bool self_signed;
+	const char *file; /* without .pem or .key */
+	const char *name; /* common name, and host name */
+	bool loopback;	  /* for 127.0.0.1 and ::1 too */
+	int from, to;	  /* days from now */
+	enum signer signer;
+	unsigned int oddities;
 };
 
 static const struct request requests[] = {
-    {"server", "localhost", {"\177\0\0\1", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"},
-	-1, 3650, false},
-    {"expired", "localhost", {"\177\0\0\1", NULL}, -730, -365, false},
-    {"wronghost", "elsewhere.example.org", {NULL, NULL}, -1, 3650, false},
-    {"selfsigned", "localhost", {"\177\0\0\1", NULL}, -1, 3650, true},
+    {"server", "localhost", true, -1, 3650, BY_AUTHORITY, 0},
+    {"expired", "localhost", true, -730, -365, BY_AUTHORITY, 0},
+    {"wronghost", "elsewhere.example.org", false, -1, 3650, BY_AUTHORITY, 0},
+    {"selfsigned", "localhost", true, -1, 3650, BY_ITSELF, 0},
+    {"chain", "localhost", true, -1, 3650, BY_INTERMEDIATE, WITH_CHAIN},
+    {"nochain", "localhost", true, -1, 3650, BY_INTERMEDIATE, 0},
+    {"revoked", "localhost", true, -1, 3650, BY_AUTHORITY, REVOKED},
+    {"muststaple", "localhost", true, -1, 3650, BY_AUTHORITY, MUST_STAPLE},
+    {"client", "alice", false, -1, 3650, BY_AUTHORITY, CLIENT},
+    {"sha1", "localhost", true, -1, 3650, BY_AUTHORITY, SHA1},
+    {"small", "localhost", true, -1, 3650, BY_AUTHORITY, SMALL},
+};
+
+enum {
+	REQUESTS = sizeof(requests) / sizeof(requests[0])
 };
 
 /* Each call here can only fail for want of memory or of the algorithm. */
@@ -52,13 +79,16 @@ must(int r)
 }
 
 static gnutls_x509_privkey_t
-new_key(void)
+new_key(bool small)
 {
 	gnutls_x509_privkey_t key;
 
 	must(gnutls_x509_privkey_init(&key));
-	must(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
-	    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
+	if (small)
+		must(gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, 1024, 0));
+	else
+		must(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+		    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
 	return key;
 }
 
@@ -88,9 +118,9 @@ set_key_ids(gnutls_x509_crt_t cert, gnutls_x509_crt_t issuer)
 
 /* What a certificate of the authority and one of a server have in common. */
 static struct pair
-new_pair(const char *name, int from, int to)
+new_pair(const char *name, int from, int to, bool small)
 {
-	struct pair p = {.key = new_key()};
+	struct pair p = {.key = new_key(small)};
 	time_t now = time(NULL);
 
 	must(gnutls_x509_crt_init(&p.cert));
@@ -107,51 +137,72 @@ new_pair(const char *name, int from, int to)
 }
 
 static void
-sign(struct pair *p, struct pair *issuer)
+sign(struct pair *p, struct pair *issuer, bool sha1)
 {
 	set_key_ids(p->cert, issuer->cert);
-	must(gnutls_x509_crt_sign2(
-	    p->cert, issuer->cert, issuer->key, GNUTLS_DIG_SHA256, 0));
+	must(gnutls_x509_crt_sign2(p->cert, issuer->cert, issuer->key,
+	    sha1 ? GNUTLS_DIG_SHA1 : GNUTLS_DIG_SHA256, 0));
 }
 
+/* Signed by itself if there is no issuer. */
 static struct pair
-new_authority(void)
+new_authority(const char *name, struct pair *issuer)
 {
-	struct pair ca = new_pair("popd test authority", -1000, 3650);
+	struct pair ca = new_pair(name, -1000, 3650, false);
 
 	must(gnutls_x509_crt_set_basic_constraints(ca.cert, 1, -1));
-	must(gnutls_x509_crt_set_key_usage(
-	    ca.cert, GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN));
-	sign(&ca, &ca);
+	must(gnutls_x509_crt_set_key_usage(ca.cert,
+	    GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN |
+		GNUTLS_KEY_DIGITAL_SIGNATURE));
+	sign(&ca, issuer != NULL ? issuer : &ca, false);
 	return ca;
 }
 
 static void
 set_names(gnutls_x509_crt_t cert, const struct request *r)
 {
-	static const unsigned int sizes[] = {4, 16};
+	static const unsigned char ipv4[4] = {127, 0, 0, 1};
+	static const unsigned char ipv6[16] = {[15] = 1};
 
 	must(gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_DNSNAME,
 	    r->name, (unsigned int)strlen(r->name), GNUTLS_FSAN_SET));
-	for (int i = 0; i < 2; i++)
-		if (r->addresses[i] != NULL)
-			must(gnutls_x509_crt_set_subject_alt_name(cert,
-			    GNUTLS_SAN_IPADDRESS, r->addresses[i], sizes[i],
-			    GNUTLS_FSAN_APPEND));
+	if (!r->loopback)
+		return;
+	must(gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS,
+	    ipv4, sizeof(ipv4), GNUTLS_FSAN_APPEND));
+	must(gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS,
+	    ipv6, sizeof(ipv6), GNUTLS_FSAN_APPEND));
+}
+
+/* RFC 7633: the features that the server must use, 5 being OCSP stapling. */
+static void
+set_must_staple(gnutls_x509_crt_t cert)
+{
+	gnutls_x509_tlsfeatures_t features;
+
+	must(gnutls_x509_tlsfeatures_init(&features));
+	must(gnutls_x509_tlsfeatures_add(features, 5));
+	must(gnutls_x509_crt_set_tlsfeatures(cert, features));
+	gnutls_x509_tlsfeatures_deinit(features);
 }
 
 static struct pair
-new_server(const struct request *r, struct pair *ca)
+new_leaf(const struct request *r, struct pair *signer)
 {
-	struct pair p = new_pair(r->name, r->from, r->to);
+	struct pair p =
+	    new_pair(r->name, r->from, r->to, (r->oddities & SMALL) != 0);
 
 	set_names(p.cert, r);
+	if (r->oddities & MUST_STAPLE)
+		set_must_staple(p.cert);
 	must(gnutls_x509_crt_set_basic_constraints(p.cert, 0, -1));
 	must(gnutls_x509_crt_set_key_usage(
 	    p.cert, GNUTLS_KEY_DIGITAL_SIGNATURE));
-	must(gnutls_x509_crt_set_key_purpose_oid(
-	    p.cert, GNUTLS_KP_TLS_WWW_SERVER, 0));
-	sign(&p, r->self_signed ? &p : ca);
+	must(gnutls_x509_crt_set_key_purpose_oid(p.cert,
+	    r->oddities & CLIENT ? GNUTLS_KP_TLS_WWW_CLIENT
+				 : GNUTLS_KP_TLS_WWW_SERVER,
+	    0));
+	sign(&p, signer != NULL ? signer : &p, (r->oddities & SHA1) != 0);
 	return p;
 }
 
@@ -175,12 +226,22 @@ write_file(
 	free(path);
 }
 
+/* With its issuer's behind it, if there is one. */
 static void
-write_cert(const char *dir, const char *name, const struct pair *p)
+write_cert(const char *dir, const char *name, const struct pair *p,
+    const struct pair *issuer)
 {
-	gnutls_datum_t pem;
+	gnutls_datum_t pem, second;
 
 	must(gnutls_x509_crt_export2(p->cert, GNUTLS_X509_FMT_PEM, &pem));
+	if (issuer != NULL) {
+		must(gnutls_x509_crt_export2(
+		    issuer->cert, GNUTLS_X509_FMT_PEM, &second));
+		pem.data = gnutls_realloc(pem.data, pem.size + second.size);
+		memcpy(pem.data + pem.size, second.data, second.size);
+		pem.size += second.size;
+		gnutls_free(second.data);
+	}
 	write_file(dir, name, ".pem", pem);
 }
 
@@ -201,20 +262,57 @@ free_pair(struct pair *p)
 	gnutls_x509_privkey_deinit(p->key);
 }
 
+/* What was revoked a day ago; the next list comes so many days from now. */
+static void
+write_crl(const char *dir, const char *name, const struct pair *ca,
+    const struct pair *revoked, int days)
+{
+	time_t now = time(NULL);
+	gnutls_x509_crl_t crl;
+	gnutls_datum_t pem;
+
+	must(gnutls_x509_crl_init(&crl));
+	must(gnutls_x509_crl_set_version(crl, 2));
+	must(gnutls_x509_crl_set_this_update(crl, now - 2 * DAY));
+	must(gnutls_x509_crl_set_next_update(crl, now + (time_t)days * DAY));
+	must(gnutls_x509_crl_set_crt(crl, revoked->cert, now - DAY));
+	must(gnutls_x509_crl_sign2(
+	    crl, ca->cert, ca->key, GNUTLS_DIG_SHA256, 0));
+	must(gnutls_x509_crl_export2(crl, GNUTLS_X509_FMT_PEM, &pem));
+	write_file(dir, name, ".pem", pem);
+	gnutls_x509_crl_deinit(crl);
+}
+
+static void
+write_leaf(const char *dir, const struct request *r, struct pair *ca,
+    struct pair *intermediate)
+{
+	struct pair *const signers[] = {ca, intermediate, NULL};
+	struct pair p = new_leaf(r, signers[r->signer]);
+
+	write_cert(
+	    dir, r->file, &p, r->oddities & WITH_CHAIN ? intermediate : NULL);
+	write_key(dir, r->file, &p);
+	if (r->oddities & REVOKED) {
+		write_crl(dir, "crl", ca, &p, 30);
+		write_crl(dir, "oldcrl", ca, &p, -1);
+	}
+	free_pair(&p);
+}
+
 void
 certs_write(const char *dir)
 {
-	struct pair ca, p;
+	struct pair ca, intermediate;
 
 	if (mkdir(dir, 0700) == -1 && errno != EEXIST)
 		err(1, "%s", dir);
-	ca = new_authority();
-	write_cert(dir, "ca", &ca);
-	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
-		p = new_server(&requests[i], &ca);
-		write_cert(dir, requests[i].file, &p);
-		write_key(dir, requests[i].file, &p);
-		free_pair(&p);
-	}
+	ca = new_authority("popd test authority", NULL);
+	intermediate = new_authority("popd test intermediate", &ca);
+	write_cert(dir, "ca", &ca, NULL);
+	write_key(dir, "ca", &ca);
+	for (size_t i = 0; i < REQUESTS; i++)
+		write_leaf(dir, &requests[i], &ca, &intermediate);
+	free_pair(&intermediate);
 	free_pair(&ca);
 }

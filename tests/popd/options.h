@@ -60,6 +60,7 @@ struct options {
 	/* TLS */
 	enum tls_mode tls;
 	const char *tls_cert, *tls_key, *tls_priorities;
+	const char *tls_ocsp, *tls_client_ca;
 	/* faults of the connection */
 	struct shape shape;
 	const char *at;	       /* cut and stall count from this command on */

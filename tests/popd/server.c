@@ -265,9 +265,16 @@ server_run(const struct options *o, const struct service *service)
 {
 	struct server s = {.options = o, .service = service};
 	struct ending_of_server ending = {false, false};
+	const struct tls_files files = {
+	    .cert = o->tls_cert,
+	    .key = o->tls_key,
+	    .priorities = o->tls_priorities,
+	    .ocsp = o->tls_ocsp,
+	    .client_ca = o->tls_client_ca,
+	};
 
 	if (o->tls != TLS_NONE || o->tls_cert != NULL)
-		s.tls = tls_load(o->tls_cert, o->tls_key, o->tls_priorities);
+		s.tls = tls_load(&files);
 	log_open(o->log);
 	if (pipe2(s.ended, O_CLOEXEC) == -1)
 		err(1, "pipe");

@@ -15,6 +15,8 @@
 struct tls_server {
 	gnutls_certificate_credentials_t credentials;
 	gnutls_priority_t priorities;
+	gnutls_datum_t ocsp;
+	bool wants_client; /* a certificate of it */
 };
 
 struct tls {
@@ -22,9 +24,47 @@ struct tls {
 	bool unsent; /* a record is waiting inside GnuTLS */
 };
 
-struct tls_server *
-tls_load(const char *cert, const char *key, const char *priorities)
+/* The library's own way would refuse what is wrong or old. */
+static int
+staple(gnutls_session_t session, void *server, gnutls_datum_t *response)
 {
+	const struct tls_server *s = server;
+
+	(void)session;
+	response->data = gnutls_malloc(s->ocsp.size);
+	if (response->data == NULL)
+		return GNUTLS_E_MEMORY_ERROR;
+	memcpy(response->data, s->ocsp.data, s->ocsp.size);
+	response->size = s->ocsp.size;
+	return 0;
+}
+
+static void
+load_ocsp(struct tls_server *s, const char *file)
+{
+	int r = gnutls_load_file(file, &s->ocsp);
+
+	if (r < 0)
+		errx(1, "%s: %s", file, gnutls_strerror(r));
+	gnutls_certificate_set_ocsp_status_request_function(
+	    s->credentials, staple, s);
+}
+
+static void
+load_client_ca(struct tls_server *s, const char *file)
+{
+	int r = gnutls_certificate_set_x509_trust_file(
+	    s->credentials, file, GNUTLS_X509_FMT_PEM);
+
+	if (r <= 0)
+		errx(1, "%s: no certificate", file);
+	s->wants_client = true;
+}
+
+struct tls_server *
+tls_load(const struct tls_files *files)
+{
+	const char *cert = files->cert, *key = files->key;
 	struct tls_server *s = text_alloc(1, sizeof(*s));
 	const char *where = NULL;
 	int r;
@@ -37,7 +77,11 @@ tls_load(const char *cert, const char *key, const char *priorities)
 	    s->credentials, cert, key, GNUTLS_X509_FMT_PEM);
 	if (r < 0)
 		errx(1, "%s, %s: %s", cert, key, gnutls_strerror(r));
-	r = gnutls_priority_init(&s->priorities, priorities, &where);
+	if (files->ocsp != NULL)
+		load_ocsp(s, files->ocsp);
+	if (files->client_ca != NULL)
+		load_client_ca(s, files->client_ca);
+	r = gnutls_priority_init(&s->priorities, files->priorities, &where);
 	if (r < 0)
 		errx(2, "TLS priorities: %s at \"%s\"", gnutls_strerror(r),
 		    where == NULL ? "" : where);
@@ -51,6 +95,7 @@ tls_unload(struct tls_server *server)
 		return;
 	gnutls_certificate_free_credentials(server->credentials);
 	gnutls_priority_deinit(server->priorities);
+	gnutls_free(server->ocsp.data);
 	free(server);
 }
 
@@ -65,6 +110,11 @@ new_session(struct tls_server *server, int in, int out)
 	gnutls_priority_set(t->session, server->priorities);
 	gnutls_credentials_set(
 	    t->session, GNUTLS_CRD_CERTIFICATE, server->credentials);
+	if (server->wants_client) {
+		gnutls_certificate_server_set_request(
+		    t->session, GNUTLS_CERT_REQUIRE);
+		gnutls_session_set_verify_cert(t->session, NULL, 0);
+	}
 	gnutls_transport_set_int2(t->session, in, out);
 	return t;
 }

@@ -16,9 +16,15 @@ enum {
 struct tls_server; /* certificate, key and priorities: shared, read only */
 struct tls;	   /* one connection */
 
-/* Loads PEM files; dies with a message. priorities may be NULL. */
-struct tls_server *tls_load(
-    const char *cert, const char *key, const char *priorities);
+struct tls_files {
+	const char *cert, *key; /* PEM */
+	const char *priorities; /* or NULL */
+	const char *ocsp;	/* DER, to be stapled, or NULL */
+	const char *client_ca;	/* who must have signed clients, or NULL */
+};
+
+/* Loads the files; dies with a message. */
+struct tls_server *tls_load(const struct tls_files *files);
 
 void tls_unload(struct tls_server *server);
 
