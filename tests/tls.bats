@@ -82,6 +82,30 @@ make_authority() {
 	CA=$(certs)/own.pem
 }
 
+# key_pin NAME: its public key as tls_fingerprint takes it.
+key_pin() {
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	printf 'sha256/'
+	openssl x509 -in "$(certs)/$1.pem" -noout -pubkey |
+	    openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary |
+	    openssl base64
+}
+
+# make_ocsp STATUS NAME: a response about a certificate, good for a week, in
+# NAME.ocsp; STATUS is V, or R and a date, as in the index of openssl ca.
+make_ocsp() {
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	local dir serial
+	dir=$(certs)
+	serial=$(openssl x509 -in "$dir/$2.pem" -noout -serial)
+	printf '%s\t351231235959Z\t%s\t%s\tunknown\t/CN=localhost\n' \
+	    "${1%% *}" "$([[ $1 == R* ]] && echo "${1#R }")" \
+	    "${serial#serial=}" >index
+	openssl ocsp -index index -CA "$dir/ca.pem" -rsigner "$dir/ca.pem" \
+	    -rkey "$dir/ca.key" -issuer "$dir/ca.pem" -cert "$dir/$2.pem" \
+	    -ndays "${3:-7}" -respout "$2.ocsp" >/dev/null 2>&1
+}
+
 # fingerprint HASH NAME
 fingerprint() {
 	command -v openssl >/dev/null || skip "openssl is not installed"
@@ -367,6 +391,137 @@ $(grep '^1 tls' "$LOG")" ]
 		[ -z "$stderr" ]
 	done
 	assert_maildir_equals_box
+}
+
+@test "tls_fingerprint: the public key, which outlives the certificate" {
+	local pin
+	serve_tls selfsigned
+	pin=$(key_pin selfsigned)
+	rc "tls on" "tls_fingerprint $pin"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	assert_maildir_equals_box
+	rc "tls on" "tls_fingerprint $(key_pin server)"
+	run_poplar
+	expect_exit 76
+	says "it matches no tls_fingerprint" "tls_fingerprint $pin"
+	rc "tls on" "tls_fingerprint $(key_pin server)" "tls_fingerprint $pin"
+	run_poplar
+	expect_exit 0
+}
+
+@test "a chain with an intermediate authority, and one that lacks it" {
+	serve_tls chain
+	rc_tls
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	stop_server
+	rm -r "$HOME/Maildir" "$HOME/.local"
+	: >"$LOG"
+	refused nochain 'its issuer "CN=popd test intermediate" is unknown'
+}
+
+@test "tls_crl_file: what it lists is refused, all else is not" {
+	serve_tls revoked
+	rc_tls
+	run_poplar
+	expect_exit 0
+	: >"$LOG"
+	rm -r "$HOME/Maildir" "$HOME/.local"
+	rc_tls "tls_crl_file $(certs)/crl.pem"
+	run_poplar
+	expect_exit 76
+	says "it, or its issuer, has been revoked" "SHA-256" "hint: "
+	assert_nothing_leaked
+	stop_server
+	serve_tls
+	rc_tls "tls_crl_file $(certs)/crl.pem"
+	run_poplar --only-new=off
+	expect_exit 0
+	[ -z "$stderr" ]
+	assert_maildir_equals_box
+}
+
+@test "tls_crl_file: one that is out of date still holds, and is named" {
+	serve_tls
+	rc_tls "tls_crl_file $(certs)/oldcrl.pem"
+	run_poplar
+	expect_exit 0
+	says "oldcrl.pem is out of date"
+	stop_server
+	serve_tls revoked
+	rc_tls "tls_crl_file $(certs)/oldcrl.pem"
+	run_poplar
+	expect_exit 76
+}
+
+@test "tls_crl_file: one that is not there or holds none is 78" {
+	serve_tls
+	for file in /nonexistent/crl.pem "$(certs)/ca.pem" "$BOX/m0001"; do
+		rc_tls "tls_crl_file $file"
+		run_poplar
+		expect_exit 78
+		says "$file"
+	done
+	run grep -E 'C: ' "$LOG"
+	assert_failure
+}
+
+@test "OCSP: a stapled response is honoured" {
+	cd "$BATS_TEST_TMPDIR"
+	make_ocsp V server
+	serve_tls server --tls-ocsp "$BATS_TEST_TMPDIR/server.ocsp"
+	rc_tls
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	stop_server
+	: >"$LOG"
+	rm -r "$HOME/Maildir" "$HOME/.local"
+	make_ocsp "R 261124120000Z" server
+	serve_tls server --tls-ocsp "$BATS_TEST_TMPDIR/server.ocsp"
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "it was revoked on 2026-11-24 12:00 UTC, says the OCSP response" \
+	    "SHA-256" "hint: do not trust"
+	assert_nothing_leaked
+}
+
+@test "OCSP: a certificate that must come with a response, and does not" {
+	refused muststaple "it must come with its revocation status, but did not"
+	stop_server
+	cd "$BATS_TEST_TMPDIR"
+	make_ocsp V muststaple
+	serve_tls muststaple --tls-ocsp "$BATS_TEST_TMPDIR/muststaple.ocsp"
+	rc_tls
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
+@test "OCSP: a response about another certificate, or an old one" {
+	cd "$BATS_TEST_TMPDIR"
+	make_ocsp V server
+	serve_tls muststaple --tls-ocsp "$BATS_TEST_TMPDIR/server.ocsp"
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "the revocation status that came with it is invalid"
+	stop_server
+	command -v faketime >/dev/null || skip "faketime is not installed"
+	declare -f make_ocsp certs >faked
+	CERTS=$(certs) faketime -f -20d bash -c ". ./faked
+		certs() { echo \$CERTS; }
+		make_ocsp V muststaple"
+	serve_tls muststaple --tls-ocsp "$BATS_TEST_TMPDIR/muststaple.ocsp"
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "the revocation status that came with it is outdated"
+	assert_nothing_leaked
 }
 
 @test "tls_fingerprint: any of several" {

@@ -95,6 +95,7 @@ struct account {
 	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
 	char *tls_trust_file;	       /* NULL: the system's; "" only before
 					  conf_finish: none */
+	char *tls_crl_file;
 	struct conf_strings tls_fingerprint;
 	enum conf_switch tls_certcheck;
 	char *tls_priorities;

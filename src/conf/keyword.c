@@ -41,7 +41,7 @@ static const struct keyword keywords[] = {
     {"tls_starttls", "auto", KEYWORD_EMPTY_IS_ON, FIELD(tls_starttls, switch),
 	"auto|on|off"},
     {"tls_trust_file", "system", 0, FIELD(tls_trust_file, trust), NULL},
-    {"tls_crl_file", NULL, KEYWORD_LATER, NO_FIELD, NULL},
+    {"tls_crl_file", NULL, 0, FIELD(tls_crl_file, path), NULL},
     {"tls_fingerprint", NULL, KEYWORD_LIST,
 	FIELD(tls_fingerprint, fingerprints), NULL},
     {"tls_compat", NULL, KEYWORD_LATER, NO_FIELD, NULL},

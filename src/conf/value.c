@@ -678,6 +678,25 @@ to_fingerprint(const char *s, char out[3 * FINGERPRINT_MAX])
 	return n;
 }
 
+/* In its only form: the last digit has two bits to spare, which are 0. */
+static bool
+is_sha256_in_base64(const char *s)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	return strspn(s, digits) == 43 && strcmp(s + 43, "=") == 0 &&
+	    strchr("AEIMQUYcgkosw048", s[42]) != NULL;
+}
+
+static void
+add_string(struct conf_strings *strings, char *string)
+{
+	strings->items =
+	    mem_grow(strings->items, strings->n + 1, sizeof(*strings->items));
+	strings->items[strings->n++] = string;
+}
+
 static bool
 parse_fingerprint(const struct keyword *keyword, const char *argument,
     struct account *account, const char **why)
@@ -690,16 +709,20 @@ parse_fingerprint(const struct keyword *keyword, const char *argument,
 		clear_strings(field);
 		return true;
 	}
-	if (strncasecmp(argument, "sha256/", 7) == 0)
-		return refuse(why, "a public key is not supported yet");
+	if (strncasecmp(argument, "sha256/", 7) == 0) {
+		if (!is_sha256_in_base64(argument + 7))
+			return refuse(why,
+			    "not sha256/ and the base64 of a SHA-256, which "
+			    "has 44 characters");
+		add_string(field, mem_printf("sha256/%s", argument + 7));
+		return true;
+	}
 	octets = to_fingerprint(argument, fingerprint);
 	if (octets == 16)
 		return refuse(why, "MD5 proves nothing, give the SHA-256");
 	if (octets != 20 && octets != 32)
 		return refuse(why, "not a SHA-256 or SHA-1 fingerprint");
-	field->items =
-	    mem_grow(field->items, field->n + 1, sizeof(*field->items));
-	field->items[field->n++] = mem_dup(fingerprint);
+	add_string(field, mem_dup(fingerprint));
 	return true;
 }
 

@@ -108,6 +108,7 @@ way_start_tls(struct session *session, struct err *err)
 		? account->tls_host_override
 		: account->host,
 	    .trust_file = account->tls_trust_file,
+	    .crl_file = account->tls_crl_file,
 	    .fingerprints = (const char *const *)account->tls_fingerprint.items,
 	    .n_fingerprints = account->tls_fingerprint.n,
 	    .certcheck = account->tls_certcheck == CONF_ON,

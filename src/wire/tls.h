@@ -13,7 +13,9 @@
 struct tls_params {
 	const char *host;	/* for the name check and SNI; IDN in UTF-8 */
 	const char *trust_file; /* PEM; NULL: the system's */
-	const char *const *fingerprints; /* hexadecimal, colons optional */
+	const char *crl_file;	/* PEM; NULL: none */
+	const char *const *fingerprints; /* hexadecimal, colons optional, or
+					    sha256/BASE64= of the key */
 	size_t n_fingerprints;	/* with any, they alone decide whom to trust */
 	bool certcheck;		/* false: anybody will do */
 	const char *priorities; /* GnuTLS priority string; NULL: default */
@@ -26,8 +28,8 @@ struct tls;
  * caller's), until the clock stands at until, and verify the server before
  * anything is sent to it.  ERR_PROTOCOL when the handshake or the certificate
  * fails: the text names what is wrong with it (expired, other host,
- * self-signed, unknown issuer, pin), its subject, dates, and SHA-256.  The
- * trust store is read only when it is needed.  ERR_TEMPFAIL when the
+ * self-signed, unknown issuer, revoked, pin), its subject, dates, and SHA-256.
+ * The trust store is read only when it is needed.  ERR_TEMPFAIL when the
  * connection is lost (but not by a server that hangs up without a word: it
  * refuses) or time is up.  NULL on failure.
  */

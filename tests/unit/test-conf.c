@@ -410,6 +410,10 @@ test_values(void)
 	accepted("tls_fingerprint 00 11 22 33 44 55 66 77 88 99 aa bb cc dd "
 		 "ee ff 00 11 22 33",
 	    "tls_fingerprint", sha1);
+	accepted("tls_fingerprint "
+		 "SHA256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA+A=",
+	    "tls_fingerprint",
+	    "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA+A=");
 	accepted("tls_fingerprint", "tls_fingerprint", NULL);
 	accepted("host", "host", NULL);
 	accepted("host \xe4\xbe\x8b.jp", "host", "\xe4\xbe\x8b.jp");
@@ -450,7 +454,10 @@ test_bad_values(void)
 	    {"delivery maildir,~/x", "not maildir, mbox or mda"},
 	    {"delivery exchange ~/x", "no delivery to an Exchange"},
 	    {"tls_trust_file tofu", "tofu is not supported yet"},
-	    {"tls_fingerprint sha256/AAAA=", "not supported yet"},
+	    {"tls_fingerprint sha256/AAAA=", "the base64 of a SHA-256"},
+	    {"tls_fingerprint "
+	     "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
+		"the base64 of a SHA-256"},
 	    {"tls_fingerprint 00112233445566778899aabbccddeeff", "MD5"},
 	    {"tls_fingerprint 00:11", "not a SHA-256 or SHA-1"},
 	    {"tls_fingerprint 001122334455667788x9aabbccddeeff00112233",
@@ -472,11 +479,10 @@ count_note(void *context, enum log_level level, const char *text)
 static void
 test_later(void)
 {
-	static const char *const later[] = {"tls_crl_file f",
-	    "tls_compat tls1.0", "tls_cert_file f",
-	    "tls_key_file pkcs11:pin-value=1234", "ntlmdomain d", "filter f",
-	    "received_header", "received_header on", "on_new x",
-	    "alert_after 3"};
+	static const char *const later[] = {"tls_compat tls1.0",
+	    "tls_cert_file f", "tls_key_file pkcs11:pin-value=1234",
+	    "ntlmdomain d", "filter f", "received_header", "received_header on",
+	    "on_new x", "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"
