@@ -65,7 +65,7 @@ need() {
 }
 
 build_packages='autoconf automake make gcc libc6-dev pkg-config
-    libgnutls28-dev libbsd-dev libxxhash-dev ca-certificates'
+    libgnutls28-dev libgsasl-dev libbsd-dev libxxhash-dev ca-certificates'
 
 # configure_in DIR [ARGUMENT ...]: out of the tree, quietly.
 configure_in() {

@@ -16,6 +16,7 @@
 #include "base/wait.h"
 #include "conf/conf.h"
 #include "conf/keyword.h"
+#include "pop3/sasl.h"
 #include "run/secret.h"
 #include "run/super.h"
 #include "ui/screen.h"
@@ -144,8 +145,14 @@ print_help(void)
 static void
 print_version(void)
 {
-	printf("poplar %s\n%s, libbsd %s, xxHash %s\n", PACKAGE_VERSION,
-	    digest_library_version(), BSD_VERSION, XXHASH_VERSION);
+	const char *sasl = sasl_library_version();
+
+	printf("poplar %s\n%s, libbsd %s, xxHash %s, %s\n", PACKAGE_VERSION,
+	    digest_library_version(), BSD_VERSION, XXHASH_VERSION,
+	    sasl != NULL
+		? sasl
+		: "no GNU SASL (no CRAM-MD5, DIGEST-MD5, SCRAM, GSSAPI, "
+		  "NTLM)");
 }
 
 static int

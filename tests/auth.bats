@@ -424,3 +424,177 @@ offers() {
 	expect_exit 0
 	logged '^1 C: APOP'
 }
+
+has_gsasl() {
+	"$POPLAR" --version | grep -q 'GNU SASL 2' ||
+	    skip "built without GNU SASL"
+}
+
+@test "auth on: SCRAM that is offered and not there, then USER" {
+	has_gsasl
+	offers 'USER\r\nSASL PLAIN SCRAM-SHA-1 SCRAM-SHA-256'
+	expect_exit 0
+	logged '^1 C: AUTH SCRAM-SHA-256 '
+	logged '^1 C: AUTH SCRAM-SHA-1 '
+	logged '^1 C: USER alice'
+	[[ $stderr == *"login: SCRAM-SHA-256 ("*"no such mechanism"* ]]
+}
+
+@test "auth on: a user whom SCRAM does not know is not tried in another way" {
+	has_gsasl
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --capa 'SASL SCRAM-SHA-256' \
+	    --resp 'AUTH=-ERR [AUTH] who are you?'
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth on"
+	run_poplar
+	expect_exit 77
+	not logged 'C: PASS'
+}
+
+@test "auth on: what is announced before STLS counts for nothing" {
+	has_gsasl
+	tls_as server
+	serve --tls stls "${TLS[@]}" \
+	    --resp 'CAPA#1=+OK\r\nSTLS\r\nSASL CRAM-MD5 XOAUTH2\r\n.' \
+	    --resp 'CAPA=+OK\r\nUIDL\r\nSASL SCRAM-SHA-256\r\n.' \
+	    --resp 'AUTH=-ERR [AUTH] no'
+	rc "tls on" "tls_starttls on" "tls_trust_file $(certs)/ca.pem" "auth on"
+	run_poplar
+	expect_exit 77
+	logged '^1 C: AUTH SCRAM-SHA-256 '
+}
+
+@test "auth on: CRAM-MD5 under TLS if there is nothing else" {
+	has_gsasl
+	offers 'SASL CRAM-MD5 NTLM GSSAPI XOAUTH2'
+	expect_exit 77
+	logged '^1 C: AUTH CRAM-MD5$'
+	[ "$(count_logged '^1 C: AUTH')" -eq 1 ]
+	stop_server
+	: >"$LOG"
+	offers 'SASL NTLM GSSAPI XOAUTH2'
+	expect_exit 69
+	not logged -E 'AUTH|PASS'
+}
+
+@test "auth on: SCRAM without TLS, before APOP" {
+	has_gsasl
+	serve --apop --capa 'SASL PLAIN SCRAM-SHA-256' \
+	    --resp 'AUTH=-ERR unsupported'
+	rc "auth on"
+	run_poplar
+	expect_exit 0
+	logged '^1 C: AUTH SCRAM-SHA-256 '
+	logged '^1 C: APOP'
+	not logged -E 'PLAIN|PASS'
+}
+
+# scram_says MESSAGE: what it says to the client's first message, and that the
+# client then ends the exchange.
+scram_says() {
+	dialogue "SASL SCRAM-SHA-256" "C~ AUTH SCRAM-SHA-256 *" \
+	    "S: + $(printf %s "$1" | base64 -w 0)" "C: *"
+	rc "auth scram-sha-256"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH SCRAM-SHA-256: ${*:2}"
+	assert_played
+}
+
+@test "scram: an iteration count that is an attack is refused at once" {
+	has_gsasl
+	scram_says "r=x,s=c2FsdA==,i=0" "the server wants an iteration count"
+	scram_says "r=x,s=c2FsdA==,i=-4096" "the server wants an iteration"
+	scram_says "r=x,s=c2FsdA==,i=1000001" "the server wants an iteration"
+	SECONDS=0
+	scram_says "r=x,s=c2FsdA==,i=2147483647" "the server wants an"
+	[ "$SECONDS" -lt 5 ]
+	scram_says "r=x,s=c2FsdA==" "the challenge is none of SCRAM"
+	scram_says "e=unknown-user" "the challenge is none of SCRAM"
+}
+
+@test "scram: a nonce that is not ours is refused" {
+	has_gsasl
+	scram_says "r=stolen,s=c2FsdA==,i=4096" ""
+}
+
+@test "scram: a yes without a proof is none" {
+	has_gsasl
+	dialogue "SASL SCRAM-SHA-256" "C~ AUTH SCRAM-SHA-256 *" "S: +OK"
+	rc "auth scram-sha-256"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH SCRAM-SHA-256: the server says yes before"
+	assert_played
+}
+
+@test "scram-plus without TLS is refused before anything is sent" {
+	has_gsasl
+	dialogue "SASL SCRAM-SHA-256-PLUS"
+	rc "auth scram-sha-256-plus"
+	run_poplar
+	expect_exit 69
+	says "login: AUTH SCRAM-SHA-256-PLUS: there is nothing to bind it to"
+	assert_played
+}
+
+@test "a challenge that is too long, or no base64: 76" {
+	has_gsasl
+	dialogue "SASL CRAM-MD5" "C: AUTH CRAM-MD5" \
+	    "S: + $(head -c 20000 /dev/zero | base64 -w 0)" "C: *"
+	rc "auth cram-md5"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH CRAM-MD5: a challenge of more than 16384 octets"
+	assert_played
+	dialogue "SASL CRAM-MD5" "C: AUTH CRAM-MD5" "S: + <no base64>" "C: *"
+	run_poplar
+	rc "auth cram-md5"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH CRAM-MD5: the challenge is no base64"
+}
+
+@test "cram-md5: the example of RFC 2195" {
+	has_gsasl
+	dialogue "SASL CRAM-MD5" "C: AUTH CRAM-MD5" \
+	    "S: + $(b64 '<1896.697170952@postoffice.reston.mci.net>')" \
+	    "C: $(b64 'tim b913a602c7eda7a495b4e6e7334d3890')" "S: +OK" \
+	    "$(after_login)"
+	rc "auth cram-md5" "user tim" "password tanstaaftanstaaf"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "ntlm: three messages, with the domain in the first" {
+	has_gsasl
+	dialogue "SASL NTLM" "C: AUTH NTLM" "S: +" "C~ TlRMTVNTUAAB*" \
+	    "S: + TlRMTVNTUAACAAAADgAOADgAAAAFgomiASNFZ4mrze8AAAAAAAAAAAAAAABGAAAABgBwFwAAAA9FAFgAQQBNAFAATABFAA==" \
+	    "C~ TlRMTVNTUAAD*" "S: +OK" "$(after_login)"
+	rc "auth ntlm" "ntlmdomain WORK"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
+@test "gssapi without a ticket: 77, and kinit" {
+	has_gsasl
+	dialogue "SASL GSSAPI"
+	rc "auth gssapi"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	KRB5_CONFIG=/dev/null KRB5CCNAME=FILE:$HOME/none run_poplar
+	expect_exit 77
+	says "login: AUTH GSSAPI: no ticket" "hint: get one with kinit"
+	assert_played
+}
+
+@test "a method of GNU SASL in a build without it: 78, and what is missing" {
+	"$POPLAR" --version | grep -q 'no GNU SASL' ||
+	    skip "built with GNU SASL"
+	dialogue "SASL SCRAM-SHA-256"
+	rc "auth scram-sha-256"
+	run_poplar
+	expect_exit 78
+	says "login: SCRAM-SHA-256 needs GNU SASL"
+}

@@ -580,16 +580,6 @@ not_yet() {
 	not_yet "on_new notify-send"
 }
 
-@test "methods of later versions are refused: not supported yet" {
-	for method in cram-md5 digest-md5 scram-sha-1 scram-sha-256 gssapi \
-	    ntlm; do
-		rc "auth $method"
-		run_poplar
-		expect_exit 78
-		complains "$HOME/.poplarrc:10: auth: " "not supported yet"
-	done
-}
-
 @test "on the command line they are a usage error" {
 	rc
 	run_poplar --filter=x

@@ -91,6 +91,7 @@ struct account {
 	char *password; /* a secret */
 	char *passwordeval;
 	struct conf_descriptor passwordfd;
+	char *ntlmdomain;
 	enum conf_switch tls;
 	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
 	char *tls_trust_file;	       /* NULL: the system's; "" only before

@@ -36,7 +36,7 @@ static const struct keyword keywords[] = {
     {"password", NULL, KEYWORD_SECRET, FIELD(password, secret), NULL},
     {"passwordeval", NULL, 0, FIELD(passwordeval, text), NULL},
     {"passwordfd", NULL, 0, FIELD(passwordfd, descriptor), NULL},
-    {"ntlmdomain", NULL, KEYWORD_LATER, NO_FIELD, NULL},
+    {"ntlmdomain", NULL, 0, FIELD(ntlmdomain, text), NULL},
     {"tls", "on", KEYWORD_EMPTY_IS_ON, FIELD(tls, switch), "on|off"},
     {"tls_starttls", "auto", KEYWORD_EMPTY_IS_ON, FIELD(tls_starttls, switch),
 	"auto|on|off"},

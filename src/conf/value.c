@@ -106,14 +106,9 @@ static bool
 parse_auth(const struct keyword *keyword, const char *argument,
     struct account *account, const char **why)
 {
-	static const char *const later[] = {"cram-md5", "digest-md5",
-	    "scram-sha-1", "scram-sha-1-plus", "scram-sha-256",
-	    "scram-sha-256-plus", "gssapi", "ntlm"};
 	enum conf_auth *field = field_of(keyword, account);
 	size_t i;
 
-	if (is_one_of(argument, later, N_OF(later), &i))
-		return refuse(why, "this method is not supported yet");
 	if (!is_one_of(argument, auth_words, N_OF(auth_words), &i))
 		return refuse(why, "not on or a method of poplarrc(5)");
 	*field = (enum conf_auth)i;

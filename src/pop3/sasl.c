@@ -8,11 +8,15 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "pop3/gnu.h"
 
 #define REASON_MAX 512
+#define ITERATIONS_MAX 1000000 /* a second or so of work */
 
 struct sasl {
 	const struct sasl_params *params;
+	struct gnu *gnu;    /* NULL for what is our own */
 	unsigned int steps; /* responses given */
 	bool complete;	    /* nothing is left to be said */
 	bool is_secret;	    /* the response in the making */
@@ -150,6 +154,76 @@ step_oauthbearer(struct sasl *sasl, const struct buf *challenge,
 }
 
 /*
+ * Those of GNU SASL
+ */
+
+static int
+step_gnu(struct sasl *sasl, const struct buf *challenge, struct buf *response,
+    struct err *err)
+{
+	give_secret(sasl);
+	return gnu_step(sasl->gnu, challenge, response, &sasl->complete, err);
+}
+
+/* "NAME=value" and the comma behind it, eaten from the left. */
+static bool
+take_attribute(const char **at, const char *end, char name, struct buf *value)
+{
+	const char *start = *at + 2, *stop;
+
+	if (end - *at < 2 || (*at)[0] != name || (*at)[1] != '=')
+		return false;
+	stop = memchr(start, ',', (size_t)(end - start));
+	*at = stop != NULL ? stop + 1 : end;
+	buf_free(value);
+	buf_append(value, start, (size_t)((stop != NULL ? stop : end) - start));
+	return true;
+}
+
+/*
+ * A server-first-message (RFC 5802, section 7): a server that wants to be
+ * paid in work, or a password for next to none, gets nothing.  What a
+ * library might read in another way than this is refused, too.
+ */
+static int
+check_iterations(const struct buf *challenge, struct err *err)
+{
+	const char *at = challenge->data, *end = at + challenge->len;
+	struct buf value = {0};
+	uint64_t iterations;
+	bool is_scram, is_sane;
+
+	is_scram = challenge->len > 0 &&
+	    memchr(at, '\0', challenge->len) == NULL &&
+	    take_attribute(&at, end, 'r', &value) &&
+	    take_attribute(&at, end, 's', &value) &&
+	    take_attribute(&at, end, 'i', &value);
+	is_sane = is_scram && value.len > 0 && value.data[0] != '0' &&
+	    text_to_number(value.data, value.len, ITERATIONS_MAX, &iterations);
+	buf_free(&value);
+	if (is_sane)
+		return 0;
+	if (!is_scram)
+		return err_set(
+		    err, ERR_PROTOCOL, "the challenge is none of SCRAM");
+	return err_set(err, ERR_PROTOCOL,
+	    "the server wants an iteration count that is not from 1 to %d",
+	    ITERATIONS_MAX);
+}
+
+/* Who has the first response, with a nonce, has nothing yet. */
+static int
+step_scram(struct sasl *sasl, const struct buf *challenge, struct buf *response,
+    struct err *err)
+{
+	if (sasl->steps == 1 && check_iterations(challenge, err) == -1)
+		return -1;
+	if (sasl->steps > 0)
+		give_secret(sasl);
+	return gnu_step(sasl->gnu, challenge, response, &sasl->complete, err);
+}
+
+/*
  * The table
  */
 
@@ -184,17 +258,18 @@ static const struct mechanism {
     [SASL_OAUTHBEARER] = {"OAUTHBEARER", TOKEN, SPEAKS_FIRST, false,
 	step_oauthbearer},
     [SASL_XOAUTH2] = {"XOAUTH2", TOKEN, SPEAKS_FIRST, false, step_xoauth2},
-    [SASL_CRAM_MD5] = {"CRAM-MD5", PASSWORD, LISTENS, false, NULL},
-    [SASL_DIGEST_MD5] = {"DIGEST-MD5", PASSWORD, LISTENS, false, NULL},
-    [SASL_SCRAM_SHA_1] = {"SCRAM-SHA-1", PASSWORD, SPEAKS_FIRST, true, NULL},
+    [SASL_CRAM_MD5] = {"CRAM-MD5", PASSWORD, LISTENS, false, step_gnu},
+    [SASL_DIGEST_MD5] = {"DIGEST-MD5", PASSWORD, LISTENS, false, step_gnu},
+    [SASL_SCRAM_SHA_1] = {"SCRAM-SHA-1", PASSWORD, SPEAKS_FIRST, true,
+	step_scram},
     [SASL_SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", PASSWORD, SPEAKS_FIRST, true,
-	NULL},
+	step_scram},
     [SASL_SCRAM_SHA_256] = {"SCRAM-SHA-256", PASSWORD, SPEAKS_FIRST, true,
-	NULL},
+	step_scram},
     [SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", PASSWORD, SPEAKS_FIRST,
-	true, NULL},
-    [SASL_GSSAPI] = {"GSSAPI", NO_SECRET, SPEAKS_FIRST, true, NULL},
-    [SASL_NTLM] = {"NTLM", PASSWORD, SPEAKS_FIRST, false, NULL},
+	true, step_scram},
+    [SASL_GSSAPI] = {"GSSAPI", NO_SECRET, SPEAKS_FIRST, true, step_gnu},
+    [SASL_NTLM] = {"NTLM", PASSWORD, SPEAKS_FIRST, false, step_gnu},
 };
 
 const char *
@@ -203,10 +278,23 @@ sasl_name(enum sasl_mechanism mechanism)
 	return mechanisms[mechanism].name;
 }
 
+static bool
+is_gnu(enum sasl_mechanism mechanism)
+{
+	return mechanisms[mechanism].step == step_gnu ||
+	    mechanisms[mechanism].step == step_scram;
+}
+
+const char *
+sasl_library_version(void)
+{
+	return gnu_version();
+}
+
 bool
 sasl_has(enum sasl_mechanism mechanism)
 {
-	return mechanisms[mechanism].step != NULL;
+	return !is_gnu(mechanism) || gnu_has(sasl_name(mechanism));
 }
 
 bool
@@ -240,27 +328,34 @@ check_token(const char *token, struct err *err)
 	return 0;
 }
 
+/* Of GNU SASL's, the library knows best why it is not here. */
 struct sasl *
 sasl_open(const struct sasl_params *params, struct err *err)
 {
 	const char *name = sasl_name(params->mechanism);
+	struct gnu *gnu = NULL;
 	struct sasl *sasl;
 
 	if (sasl_needs_token(params->mechanism) &&
 	    check_token(params->secret, err) == -1)
 		return NULL;
-	if (!sasl_has(params->mechanism)) {
-		err_set(err, ERR_CONFIG, "%s is not there", name);
-		return NULL;
+	if (is_gnu(params->mechanism)) {
+		gnu = gnu_open(name, params, err);
+		if (gnu == NULL)
+			return NULL;
 	}
 	sasl = mem_zero(1, sizeof(*sasl));
 	sasl->params = params;
+	sasl->gnu = gnu;
 	return sasl;
 }
 
 void
 sasl_close(struct sasl *sasl)
 {
+	if (sasl == NULL)
+		return;
+	gnu_close(sasl->gnu);
 	free(sasl);
 }
 

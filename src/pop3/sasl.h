@@ -38,6 +38,13 @@ struct sasl_params {
 	const char *secret; /* password or token; NULL where none is needed */
 	const char *host;   /* of the server */
 	const char *port;   /* its number, for OAUTHBEARER */
+	const char *domain; /* for NTLM; NULL: none */
+
+	/* Channel binding of the -PLUS mechanisms: tls-exporter (RFC 9266) or
+	 * tls-unique (RFC 5929); without, its size is 0. */
+	const void *binding;
+	size_t binding_size;
+	bool binding_is_exporter;
 };
 
 struct sasl;
@@ -47,6 +54,9 @@ const char *sasl_name(enum sasl_mechanism mechanism);
 
 /* Is it here?  If not, GNU SASL is not, or it was built without it. */
 bool sasl_has(enum sasl_mechanism mechanism);
+
+/* "GNU SASL 2.2.0"; NULL without it. */
+const char *sasl_library_version(void);
 
 /* Does it prove by a secret of ours, and is this an access token (RFC 6750)
  * and no password? */

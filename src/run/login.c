@@ -15,16 +15,18 @@ static struct method_facts
 gather_facts(const struct session *session, const char *secret)
 {
 	const struct account *account = session->account;
-	bool tls = conn_tls(session->conn) != NULL;
+	const struct tls *tls = conn_tls(session->conn);
+	struct tls_binding binding;
 
 	return (struct method_facts){
 	    .capa = &session->capa,
 	    .has_timestamp = session->timestamp[0] != '\0',
-	    .tls = tls,
-	    .verified = tls &&
+	    .tls = tls != NULL,
+	    .verified = tls != NULL &&
 		(account->tls_certcheck == CONF_ON ||
 		    account->tls_fingerprint.n > 0),
 	    .local = way_is_private(account),
+	    .bound = tls != NULL && tls_get_binding(tls, &binding),
 	    .fits_line = secret == NULL || strpbrk(secret, "\r\n") == NULL,
 	};
 }
@@ -115,14 +117,15 @@ explain_refusal(const struct session *session, struct err *err)
 	const struct account *account = session->account;
 	const struct capabilities *capa = &session->capa;
 
-	if (err->class == ERR_NOPERM && capa->known &&
-	    session->method->way == METHOD_SASL &&
+	if (session_advise(session, err) || err->class != ERR_NOPERM)
+		return err_prefix(err, "login");
+	if (capa->known && session->method->way == METHOD_SASL &&
 	    !method_is_announced(session->method, capa))
 		err_hint(err, "the server does not offer %s, %s%s",
 		    method_name(session->method),
 		    capa->sasl[0] != '\0' ? "but " : "nor any SASL mechanism",
 		    capa->sasl);
-	else if (!session_advise(session, err) && err->class == ERR_NOPERM)
+	else
 		err_hint(err, "check user and password of account %s (%s:%u)",
 		    account->name,
 		    account->file != NULL ? account->file : "command line",
@@ -220,40 +223,65 @@ host_of_server(const struct account *account)
 	return account->host != NULL ? account->host : "localhost";
 }
 
+static struct sasl_params
+describe_login(const struct session *session, const char *secret,
+    struct tls_binding *binding)
+{
+	const struct account *account = session->account;
+	const struct tls *tls = conn_tls(session->conn);
+	struct sasl_params params = {
+	    .mechanism = session->method->mechanism,
+	    .user = account->user,
+	    .secret = secret,
+	    .host = host_of_server(account),
+	    .port = account->port,
+	    .domain = account->ntlmdomain,
+	};
+
+	if (tls != NULL && tls_get_binding(tls, binding)) {
+		params.binding = binding->data;
+		params.binding_size = binding->size;
+		params.binding_is_exporter = binding->is_exporter;
+	}
+	return params;
+}
+
+/* 0 if another method is to be tried now. */
+static int
+refused(struct session *session, const struct sasl *sasl,
+    const struct auth_outcome *outcome, const char *secret, struct err *err)
+{
+	const struct client_reply *reply = &outcome->reply;
+
+	auth_refused(
+	    sasl, reply, session_judge(session, reply, ERR_NOPERM), err);
+	if (is_not_there(outcome) && takes_next(session, secret, err))
+		return 0;
+	session->token_refused =
+	    err->class == ERR_NOPERM && sasl_needs_token(sasl_mechanism(sasl));
+	return explain_refusal(session, err);
+}
+
 /* 0: logged in or, with *again, to be tried by another method. */
 static int
 exchange(
     struct session *session, const char *secret, bool *again, struct err *err)
 {
-	const struct sasl_params params = {
-	    .mechanism = session->method->mechanism,
-	    .user = session->account->user,
-	    .secret = secret,
-	    .host = host_of_server(session->account),
-	    .port = session->account->port,
-	};
+	bool announced = method_is_announced(session->method, &session->capa);
+	struct tls_binding binding = {.size = 0};
+	struct sasl_params params = describe_login(session, secret, &binding);
 	struct auth_outcome outcome = {.secret_sent = false};
-	const struct client_reply *reply = &outcome.reply;
 	struct sasl *sasl = sasl_open(&params, err);
-	int status = -1;
+	int status;
 
 	if (sasl == NULL)
 		return err_prefix(err, "login");
-	if (auth_exchange(session->client, sasl,
-		method_is_announced(session->method, &session->capa), &outcome,
-		err) == -1) {
+	status = auth_exchange(session->client, sasl, announced, &outcome, err);
+	*again = status == 0 && !outcome.reply.ok;
+	if (status == -1)
 		err_prefix(err, "login");
-	} else if (reply->ok) {
-		status = 0;
-	} else {
-		auth_refused(sasl, reply,
-		    session_judge(session, reply, ERR_NOPERM), err);
-		*again =
-		    is_not_there(&outcome) && takes_next(session, secret, err);
-		session->token_refused = err->class == ERR_NOPERM &&
-		    sasl_needs_token(params.mechanism);
-		status = *again ? 0 : explain_refusal(session, err);
-	}
+	else if (*again)
+		status = refused(session, sasl, &outcome, secret, err);
 	sasl_close(sasl);
 	return status;
 }

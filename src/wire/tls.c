@@ -390,6 +390,38 @@ tls_pending(const struct tls *tls)
 	    gnutls_record_check_pending(tls->session) > 0;
 }
 
+static gnutls_channel_binding_t
+kind_of_binding(const struct tls *tls)
+{
+#if GNUTLS_VERSION_NUMBER >= 0x030702
+	if (gnutls_protocol_get_version(tls->session) == GNUTLS_TLS1_3)
+		return GNUTLS_CB_TLS_EXPORTER;
+#endif
+	return GNUTLS_CB_TLS_UNIQUE;
+}
+
+bool
+tls_get_binding(const struct tls *tls, struct tls_binding *binding)
+{
+	gnutls_channel_binding_t kind = kind_of_binding(tls);
+	gnutls_datum_t data = {NULL, 0};
+
+	*binding =
+	    (struct tls_binding){.is_exporter = kind != GNUTLS_CB_TLS_UNIQUE};
+	if (!binding->is_exporter &&
+	    (gnutls_protocol_get_version(tls->session) > GNUTLS_TLS1_2 ||
+		gnutls_session_ext_master_secret_status(tls->session) == 0))
+		return false;
+	if (gnutls_session_channel_binding(tls->session, kind, &data) < 0)
+		return false;
+	if (data.size > 0 && data.size <= sizeof(binding->data)) {
+		memcpy(binding->data, data.data, data.size);
+		binding->size = data.size;
+	}
+	gnutls_free(data.data);
+	return binding->size > 0;
+}
+
 char *
 tls_describe(const struct tls *tls, char *dst, size_t size)
 {

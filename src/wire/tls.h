@@ -53,6 +53,20 @@ ssize_t tls_write(struct tls *tls, const void *data, size_t n, struct err *err);
 /* Received bytes are waiting that poll(2) does not know of. */
 bool tls_pending(const struct tls *tls);
 
+/*
+ * What is only the same at both ends of this very connection: tls-exporter
+ * (RFC 9266) with TLS 1.3, below it tls-unique (RFC 5929), and only with the
+ * extended master secret, for without somebody between can make it the same
+ * (RFC 7627).  False: there is none.
+ */
+#define TLS_BINDING_MAX 64
+struct tls_binding {
+	bool is_exporter;
+	size_t size;
+	unsigned char data[TLS_BINDING_MAX];
+};
+bool tls_get_binding(const struct tls *tls, struct tls_binding *binding);
+
 /* "TLS1.3 AES-256-GCM": a printable phrase, cut to fit. */
 char *tls_describe(const struct tls *tls, char *dst, size_t size);
 

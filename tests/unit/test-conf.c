@@ -380,6 +380,8 @@ test_values(void)
 	accepted("auth user", "auth", "user");
 	accepted("auth Plain", "auth", "plain");
 	accepted("auth OAUTHBEARER", "auth", "oauthbearer");
+	accepted("auth Scram-SHA-256-Plus", "auth", "scram-sha-256-plus");
+	accepted("ntlmdomain WORKGROUP", "ntlmdomain", "WORKGROUP");
 	accepted("timeout off", "timeout", "off");
 	accepted("timeout 0x10", "timeout", "16");
 	accepted("port 0x6e", "port", "110");
@@ -441,7 +443,6 @@ test_bad_values(void)
 	    {"keep 0d", "a time such as"}, {"keep 30", "a time such as"},
 	    {"order up", "oldest or newest"},
 	    {"auth off", "not on or a method"},
-	    {"auth SCRAM-SHA-1", "not supported yet"},
 	    {"source_ip a", "not an IPv4 or IPv6 address"},
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
@@ -480,13 +481,13 @@ static void
 test_later(void)
 {
 	static const char *const later[] = {"tls_compat tls1.0",
-	    "tls_cert_file f", "tls_key_file pkcs11:pin-value=1234",
-	    "ntlmdomain d", "filter f", "received_header", "received_header on",
-	    "on_new x", "alert_after 3"};
+	    "tls_cert_file f", "tls_key_file pkcs11:pin-value=1234", "filter f",
+	    "received_header", "received_header on", "on_new x",
+	    "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"
-		    "tls_cert_file\ntls_key_file\nntlmdomain\n"
+		    "tls_cert_file\ntls_key_file\n"
 		    "filter\nreceived_header OFF\non_new\n"
 		    "alert_after 1\n";
 	int notes = 0;
