@@ -348,6 +348,8 @@ run(const struct arguments *args)
 		screen_error(&err);
 		return err_exit_code(err.class);
 	}
+	/* Not sooner: the rc file may be one of /dev/fd. */
+	mem_keep_private();
 	if (!args->pretend)
 		secret_read_descriptors(conf);
 	closefrom(STDERR_FILENO + 1);

@@ -106,11 +106,39 @@ forgets() {
 	forgets "passwordfd 7"
 }
 
-@test "a worker leaves no core and cannot be looked into by its user" {
+@test "no process leaves a core or can be looked into by its user" {
+	local pid
 	[ -e /proc/self/limits ] || skip "no /proc here"
 	start_stalled
-	run cat "/proc/$WORKER/limits"
-	assert_line --regexp 'Max core file size +0 +0'
+	for pid in "$RUN" "$WORKER"; do
+		run cat "/proc/$pid/limits"
+		assert_line --regexp 'Max core file size +0 +0'
+	done
+	command -v setpriv >/dev/null || skip "setpriv is not installed"
+	[ "$(id -u)" -eq 0 ] || skip "only root can become another"
+	setpriv --reuid=nobody --clear-groups true || skip "setpriv fails here"
+	stop_server
+	chown -R nobody "$HOME" "$TMPDIR"
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR" || true
+	cp "$POPLAR" "$BATS_TEST_TMPDIR/poplar"
+	serve --at RETR --stall-after 0
+	sed -i "s/^port .*/port $PORT/" "$HOME/.poplarrc"
+	: >"$LOG"
+	setpriv --reuid=nobody --regid=nogroup --clear-groups \
+	    "$BATS_TEST_TMPDIR/poplar" </dev/null 2>/dev/null 3>&- &
+	pids+=($!)
+	eventually grep -q 'RETR 1' "$LOG"
 	# Not dumpable: its files in /proc belong to root.
-	assert_equal "$(stat -c %u "/proc/$WORKER/environ")" 0
+	for pid in "${pids[-1]}" "$(worker_of "${pids[-1]}")"; do
+		assert_equal "$(stat -c %u "/proc/$pid/environ")" 0
+	done
+}
+
+@test "the rc file may come from another command" {
+	message m1 one
+	serve
+	rc
+	run_poplar -C <(cat "$HOME/.poplarrc")
+	expect_exit 0
+	assert_maildir_equals_box
 }

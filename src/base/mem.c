@@ -5,8 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 static void *
 there(void *memory)
@@ -63,6 +67,17 @@ mem_printf(const char *fmt, ...)
 		text = NULL;
 	va_end(ap);
 	return there(text);
+}
+
+void
+mem_keep_private(void)
+{
+	const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+#ifdef __linux__
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
 void

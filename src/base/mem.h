@@ -20,6 +20,10 @@ void *mem_room(void *array, size_t n, size_t size);
 char *mem_dup(const char *string);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* No core, and nothing for other processes of the user to look into: of this
+ * one and of those that it forks. */
+void mem_keep_private(void);
+
 /* Wipe and free a secret; NULL is nothing to do. */
 void mem_free_secret(char *secret);
 

@@ -3,12 +3,8 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
 
 #include "base/text.h"
 #include "base/wait.h"
@@ -22,18 +18,6 @@ send_log(void *context, enum log_level level, const char *text)
 
 	strlcpy(event.text, text, sizeof(event.text));
 	event_send(*parent, &event);
-}
-
-/* Nobody may read the secrets out of a core or from /proc. */
-static void
-keep_memory_private(void)
-{
-	const struct rlimit none = {0, 0};
-
-	setrlimit(RLIMIT_CORE, &none);
-#ifdef __linux__
-	prctl(PR_SET_DUMPABLE, 0);
-#endif
 }
 
 #define PARENT 3 /* the only descriptor of a worker but 0 to 2 */
@@ -53,7 +37,6 @@ work(const struct worker_params *params, int socket)
 	struct event end = {.type = EVENT_END};
 	int parent = PARENT;
 
-	keep_memory_private();
 	keep_descriptor(socket);
 	conf_forget_others(params->conf, params->account);
 	wait_watch_parent(parent);
