@@ -27,6 +27,32 @@ start_stalled() {
 	assert_line --regexp '^NoNewPrivs:.*1$'
 }
 
+@test "a worker may deliver through links, wherever they lead" {
+	local away=$BATS_TEST_TMPDIR/away folder
+	messages 2
+	serve
+	for folder in new cur tmp; do
+		rm -rf "$HOME/Maildir" "$HOME/.local" "$away"
+		mkdir -p "$away" "$HOME/Maildir/new" "$HOME/Maildir/cur" \
+		    "$HOME/Maildir/tmp"
+		mv "$HOME/Maildir/$folder" "$away"
+		ln -s "$away/$folder" "$HOME/Maildir/$folder"
+		rc
+		run_poplar
+		expect_exit 0
+		[ "$(ls "$HOME/Maildir/new/" | wc -l)" -eq 2 ]
+	done
+	rm -rf "$HOME/Maildir" "$HOME/.local" "$away"
+	mkdir -p "$away" "$HOME/links"
+	: >"$away/mbox"
+	ln -s "$away/mbox" "$HOME/links/inner"
+	ln -s links/inner "$HOME/mbox"
+	rc "delivery mbox ~/mbox"
+	run_poplar
+	expect_exit 0
+	assert_mbox_equals_box "$away/mbox"
+}
+
 @test "a worker that runs a command keeps all privileges for it" {
 	[ -e /proc/self/status ] || skip "no /proc here"
 	messages 1

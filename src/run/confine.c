@@ -9,11 +9,12 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 
-/* Destination (of an mbox the directory), state (where it lies, and where a
- * link to it or to mpop's list does), temporary files, and /proc, where the
- * owner of a lock or a file in tmp/ is looked for. */
-#define DIRECTORIES 5
-#define OWNED 3
+/* Destination (of an mbox the directory, of a Maildir its three as well, which
+ * may be links), state (where it lies, and where a link to it or to mpop's list
+ * does), temporary files, and /proc, where the owner of a lock or a file in
+ * tmp/ is looked for. */
+#define DIRECTORIES 8
+#define OWNED 6
 
 /* The directory in which a file really lies, whatever links lead there. */
 static char *
@@ -26,6 +27,23 @@ directory_of(const char *path)
 	return parent;
 }
 
+/* Returns how many it took. */
+static size_t
+add_destination(const struct account *account, char *owned[OWNED])
+{
+	const char *target = account->delivery.target;
+
+	if (account->delivery.kind != DELIVER_MAILDIR) {
+		owned[0] = directory_of(target);
+		return 1;
+	}
+	owned[0] = mem_dup(target);
+	owned[1] = mem_printf("%s/new", target);
+	owned[2] = mem_printf("%s/cur", target);
+	owned[3] = mem_printf("%s/tmp", target);
+	return 4;
+}
+
 static void
 confine(const struct fetch *fetch, enum sandbox_level level)
 {
@@ -33,24 +51,23 @@ confine(const struct fetch *fetch, enum sandbox_level level)
 	const char *tmp = getenv("TMPDIR");
 	char *owned[OWNED];
 	const char *directories[DIRECTORIES];
+	size_t n;
 	bool entered;
 
 	if (account->delivery.kind == DELIVER_MDA)
 		return;
-	owned[0] = account->delivery.kind == DELIVER_MAILDIR
-	    ? mem_dup(account->delivery.target)
-	    : directory_of(account->delivery.target);
-	owned[1] = directory_of(account->uidls_file);
-	owned[2] = file_parent(account->uidls_file);
-	for (size_t i = 0; i < OWNED; i++)
+	n = add_destination(account, owned);
+	owned[n++] = directory_of(account->uidls_file);
+	owned[n++] = file_parent(account->uidls_file);
+	for (size_t i = 0; i < n; i++)
 		directories[i] = owned[i];
-	directories[3] = tmp != NULL && tmp[0] != '\0' ? tmp : "/var/tmp";
-	directories[4] = "/proc";
-	entered = sandbox_enter(level, directories, DIRECTORIES);
+	directories[n] = tmp != NULL && tmp[0] != '\0' ? tmp : "/var/tmp";
+	directories[n + 1] = "/proc";
+	entered = sandbox_enter(level, directories, n + 2);
 	if (!entered && level == SANDBOX_WRITES)
 		log_say(LOG_AT_VERBOSE,
 		    "this system offers no way to confine the worker");
-	for (size_t i = 0; i < OWNED; i++)
+	for (size_t i = 0; i < n; i++)
 		free(owned[i]);
 }
 
