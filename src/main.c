@@ -321,6 +321,7 @@ fetch(const struct arguments *args, const struct conf *conf)
 	int code;
 
 	options.show_progress = look.progress;
+	options.session.look_only = options.verb == FETCH_DRY_RUN;
 	options.session.in_hurry = isatty(STDERR_FILENO) != 0;
 	code = super_run(&params);
 	screen_close(screen);

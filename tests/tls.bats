@@ -565,6 +565,116 @@ $(grep '^1 tls' "$LOG")" ]
 	assert_maildir_equals_box
 }
 
+# The file of keys that the account "test" has.
+keys() {
+	printf '%s\n' "$HOME/.local/state/poplar/alice_at_127.0.0.1:$PORT.server-keys"
+}
+
+@test "tofu: a key is remembered at first sight, whatever the certificate" {
+	local name
+	for name in selfsigned expired wronghost server; do
+		serve_tls "$name"
+		rc "tls on" "tls_trust_file tofu"
+		run_poplar -v --only-new=off
+		expect_exit 0
+		says "tls: the key of 127.0.0.1:$PORT is remembered at first sight" \
+		    "$(key_pin "$name")"
+		assert_equal "$(cat "$(keys)")" \
+		    "127.0.0.1:$PORT $(key_pin "$name") $(date -u +%F)"
+		assert_equal "$(stat -c %a "$(keys)")" 600
+		run_poplar -v
+		expect_exit 0
+		not grep -q remembered <<<"$stderr"
+		assert_equal "$(wc -l <"$(keys)")" 1
+		stop_server
+	done
+}
+
+@test "tofu: another key is refused, naming both and the way to accept it" {
+	serve_tls selfsigned
+	rc "tls on" "tls_trust_file tofu"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	stop_server
+	: >"$LOG"
+	rm -r "$HOME/Maildir/new"
+	mkdir "$HOME/Maildir/new"
+	serve_tls server --port "$PORT"
+	run_poplar
+	expect_exit 76
+	says "the certificate of 127.0.0.1 is refused: its public key is" \
+	    "$(key_pin server), but since $(date -u +%F) the server's was" \
+	    "$(key_pin selfsigned)" "hint: " \
+	    "removing the line of 127.0.0.1:$PORT from $(keys)"
+	assert_nothing_leaked
+	sed -i "/^127.0.0.1:$PORT /d" "$(keys)"
+	run_poplar
+	expect_exit 0
+	grep -qF "$(key_pin server)" "$(keys)"
+	run_poplar
+	expect_exit 0
+}
+
+@test "tofu: --dry-run remembers nothing, but holds to what is known" {
+	serve_tls selfsigned
+	rc "tls on" "tls_trust_file tofu"
+	run_poplar --dry-run -v
+	expect_exit 0
+	says "is new: $(key_pin selfsigned) (not remembered)"
+	[ ! -e "$HOME/.local" ]
+	run_poplar
+	stop_server
+	serve_tls server --port "$PORT"
+	run_poplar --dry-run
+	expect_exit 76
+}
+
+@test "tofu: a key that cannot be remembered is not trusted" {
+	serve_tls selfsigned
+	rc "tls on" "tls_trust_file tofu"
+	mkdir -p "$(keys)"
+	run_poplar
+	expect_exit 73
+	: >"$LOG"
+	rmdir "$(keys)"
+	echo nonsense >"$(keys)"
+	run_poplar
+	expect_exit 78
+	says "tls: server keys $(keys): line 1 is no server, key and date"
+	assert_nothing_leaked
+}
+
+@test "tofu: behind STLS, and through a tunnel without host" {
+	serve_stls selfsigned
+	rc "tls on" "tls_starttls on" "tls_trust_file TOFU"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(wc -l <"$(keys)")" 1
+	tls_as selfsigned
+	rc "tunnel '$POPD' mailbox --stdio --tls implicit ${TLS[*]} '$BOX'" \
+	    "tls on" "tls_trust_file tofu"
+	sed -i '/^host/d; /^port/d' "$HOME/.poplarrc"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(cat "$HOME/.local/state/poplar/test.server-keys")" \
+	    "test $(key_pin selfsigned) $(date -u +%F)"
+	run_poplar --pretend
+	grep -qx 'tls_trust_file tofu' <<<"$output"
+}
+
+@test "tofu: a fingerprint and --tls-certcheck=off do not soften it" {
+	serve_tls selfsigned
+	rc "tls on" "tls_trust_file tofu" "tls_certcheck off"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	stop_server
+	serve_tls server --port "$PORT"
+	run_poplar
+	expect_exit 76
+}
+
 @test "tls_priorities choose the protocol" {
 	serve_tls
 	rc_tls "tls_priorities NORMAL:-VERS-ALL:+VERS-TLS1.2"

@@ -42,6 +42,13 @@ conf_without_file(void)
 	return conf;
 }
 
+bool
+conf_is_tofu(const struct account *account)
+{
+	return account->tls_trust_file != NULL &&
+	    strcmp(account->tls_trust_file, CONF_TRUST_TOFU) == 0;
+}
+
 /* Choosing */
 
 static bool

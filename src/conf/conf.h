@@ -43,6 +43,7 @@ enum conf_keep {
 };
 
 #define CONF_SIZE_OFF UINT64_MAX
+#define CONF_TRUST_TOFU "tofu" /* the only relative path that is none */
 
 struct conf_delivery {
 	enum deliver_kind kind;
@@ -94,8 +95,8 @@ struct account {
 	char *ntlmdomain;
 	enum conf_switch tls;
 	enum conf_switch tls_starttls; /* never CONF_AUTO after conf_finish */
-	char *tls_trust_file;	       /* NULL: the system's; "" only before
-					  conf_finish: none */
+	char *tls_trust_file;	       /* NULL: the system's; CONF_TRUST_TOFU;
+					  "" only before conf_finish: none */
 	char *tls_crl_file;
 	struct conf_strings tls_fingerprint;
 	enum conf_switch tls_certcheck;
@@ -154,6 +155,9 @@ struct conf *conf_without_file(void);
  */
 int conf_finish(struct conf *conf, const struct conf_override *overrides,
     size_t n, struct err *err);
+
+/* tls_trust_file tofu */
+bool conf_is_tofu(const struct account *account);
 
 /*
  * Keep only the accounts that the names choose, in rc file order; names may be

@@ -135,7 +135,7 @@ settle_trust(struct account *account, struct err *err)
 		    account->name);
 	judged = account->tls == CONF_ON && account->tls_certcheck == CONF_ON &&
 	    account->tls_fingerprint.n == 0;
-	if (judged && account->host == NULL &&
+	if (judged && !conf_is_tofu(account) && account->host == NULL &&
 	    account->tls_host_override == NULL) {
 		fail_account(account,
 		    "without a host nobody knows which name the certificate "

@@ -592,12 +592,12 @@ parse_trust(const struct keyword *keyword, const char *argument,
 {
 	char **field = field_of(keyword, account);
 
-	if (strcasecmp(argument, "tofu") == 0)
-		return refuse(why, "tofu is not supported yet");
 	if (!is_one_line(argument, why))
 		return false;
 	clear_string(field);
-	if (strcasecmp(argument, "system") != 0)
+	if (strcasecmp(argument, CONF_TRUST_TOFU) == 0)
+		*field = mem_dup(CONF_TRUST_TOFU);
+	else if (strcasecmp(argument, "system") != 0)
 		*field = file_expand_home(argument);
 	return true;
 }

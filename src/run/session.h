@@ -14,8 +14,9 @@
 #include "wire/tunnel.h"
 
 struct session_options {
-	int family;    /* AF_UNSPEC, AF_INET, AF_INET6 */
-	bool in_hurry; /* somebody waits: no second try */
+	int family;	/* AF_UNSPEC, AF_INET, AF_INET6 */
+	bool look_only; /* remember no key */
+	bool in_hurry;	/* somebody waits: no second try */
 };
 
 struct session {

@@ -2,8 +2,12 @@
 #include "run/way.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/buf.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
 #include "base/wait.h"
 #include "wire/dial.h"
 #include "wire/tunnel.h"
@@ -99,29 +103,63 @@ way_explain(struct session *session, struct err *err)
 		tunnel_explain(session->tunnel, err);
 }
 
-int
-way_start_tls(struct session *session, struct err *err)
+/* The word that means this server in the file of keys. */
+static void
+append_server(const struct account *account, struct buf *word)
 {
-	const struct account *account = session->account;
-	struct tls_params params = {
-	    .host = account->tls_host_override != NULL
-		? account->tls_host_override
-		: account->host,
-	    .trust_file = account->tls_trust_file,
-	    .crl_file = account->tls_crl_file,
-	    .fingerprints = (const char *const *)account->tls_fingerprint.items,
-	    .n_fingerprints = account->tls_fingerprint.n,
-	    .certcheck = account->tls_certcheck == CONF_ON,
-	    .priorities = account->tls_priorities,
-	};
+	char *name = mem_printf("%s%s%s", account->server,
+	    way_is_private(account) ? "" : ":",
+	    way_is_private(account) ? "" : account->port);
+
+	for (char *c = name; *c != '\0'; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	text_percent_encode(word, name, strlen(name), "._:@+-");
+	free(name);
+}
+
+static int
+shake_hands(
+    struct session *session, const struct tls_params *params, struct err *err)
+{
 	char text[128];
 
-	if (!params.certcheck)
-		log_say(LOG_AT_WARNING,
-		    "tls_certcheck is off: anybody could be this server");
-	if (conn_start_tls(session->conn, &params, err) == -1)
+	if (conn_start_tls(session->conn, params, err) == -1)
 		return err_prefix(err, "tls");
 	log_say(LOG_AT_VERBOSE, "tls: %s",
 	    tls_describe(conn_tls(session->conn), text, sizeof(text)));
 	return 0;
+}
+
+int
+way_start_tls(struct session *session, struct err *err)
+{
+	const struct account *account = session->account;
+	bool tofu = conf_is_tofu(account);
+	struct tls_params params = {
+	    .host = account->tls_host_override != NULL
+		? account->tls_host_override
+		: account->host,
+	    .trust_file = tofu ? NULL : account->tls_trust_file,
+	    .crl_file = account->tls_crl_file,
+	    .fingerprints = (const char *const *)account->tls_fingerprint.items,
+	    .n_fingerprints = account->tls_fingerprint.n,
+	    .tofu_look_only = session->options->look_only,
+	    .certcheck = account->tls_certcheck == CONF_ON,
+	    .priorities = account->tls_priorities,
+	};
+	char *keys = mem_printf("%s.server-keys", account->uidls_file);
+	struct buf server = {0};
+	int status;
+
+	append_server(account, &server);
+	params.tofu_file = tofu ? keys : NULL;
+	params.tofu_server = buf_string(&server);
+	if (!params.certcheck && !tofu)
+		log_say(LOG_AT_WARNING,
+		    "tls_certcheck is off: anybody could be this server");
+	status = shake_hands(session, &params, err);
+	buf_free(&server);
+	free(keys);
+	return status;
 }

@@ -16,7 +16,12 @@ struct tls_params {
 	const char *crl_file;	/* PEM; NULL: none */
 	const char *const *fingerprints; /* hexadecimal, colons optional, or
 					    sha256/BASE64= of the key */
-	size_t n_fingerprints;	/* with any, they alone decide whom to trust */
+	size_t n_fingerprints; /* with any, they alone decide whom to trust */
+	const char *tofu_file; /* trust on first use, and then the key that
+				  this file has for tofu_server (a word
+				  without blanks); NULL: no such trust */
+	const char *tofu_server;
+	bool tofu_look_only;	/* do not write to it */
 	bool certcheck;		/* false: anybody will do */
 	const char *priorities; /* GnuTLS priority string; NULL: default */
 };

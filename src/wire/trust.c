@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "wire/trust.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "wire/pin.h"
+#include "wire/tofu.h"
 #include "wire/verdict.h"
 
 #define PATH_SHOWN_MAX 256
@@ -30,13 +32,15 @@ struct trust {
 	struct err *err;
 	bool accepted;
 	bool refused;
+	char new_key[VERDICT_KEY_SIZE]; /* to be remembered; "": none */
 };
 
 /* The certificate is judged by those who may sign, not by what it is. */
 static bool
 goes_by_chain(const struct tls_params *params)
 {
-	return params->certcheck && params->n_fingerprints == 0;
+	return params->certcheck && params->n_fingerprints == 0 &&
+	    params->tofu_file == NULL;
 }
 
 /*
@@ -52,6 +56,44 @@ check_pins(struct trust *trust, const struct certificate *certificate)
 	    certificate, "it matches no tls_fingerprint", trust->err);
 	verdict_hint_pin(certificate, trust->err);
 	return -1;
+}
+
+static int
+refuse_other_key(struct trust *trust, const struct certificate *certificate,
+    const struct tofu_known *known)
+{
+	const char *file = trust->params->tofu_file;
+	char name[PATH_SHOWN_MAX], problem[256];
+
+	snprintf(problem, sizeof(problem),
+	    "its public key is %s, but since %s the server's was %s",
+	    certificate->key, known->since, known->key);
+	verdict_refuse(certificate, problem, trust->err);
+	return err_hint(trust->err,
+	    "if you know why the key has changed, accept the new one by "
+	    "removing the line of %.200s from %s",
+	    trust->params->tofu_server,
+	    text_escape(name, sizeof(name), file, strlen(file)));
+}
+
+static int
+check_known_key(struct trust *trust, const struct certificate *certificate)
+{
+	struct tofu_known known;
+
+	switch (tofu_ask(trust->params->tofu_file, trust->params->tofu_server,
+	    certificate->key, &known, trust->err)) {
+	case TOFU_SAME:
+		return 0;
+	case TOFU_UNKNOWN:
+		strlcpy(
+		    trust->new_key, certificate->key, sizeof(trust->new_key));
+		return 0;
+	case TOFU_OTHER:
+		return refuse_other_key(trust, certificate, &known);
+	default:
+		return -1;
+	}
 }
 
 /*
@@ -132,6 +174,8 @@ check_certificate(struct trust *trust, struct certificate *certificate)
 		    gnutls_strerror(r));
 	if (trust->params->n_fingerprints > 0)
 		return check_pins(trust, certificate);
+	if (trust->params->tofu_file != NULL)
+		return check_known_key(trust, certificate);
 	return check_chain(trust, certificate);
 }
 
@@ -141,7 +185,8 @@ on_certificate(gnutls_session_t session)
 	struct trust *trust = gnutls_session_get_ptr(session);
 	struct certificate certificate = {0};
 
-	if (trust->params->n_fingerprints == 0 && !trust->params->certcheck) {
+	if (!trust->params->certcheck && trust->params->n_fingerprints == 0 &&
+	    trust->params->tofu_file == NULL) {
 		trust->accepted = true;
 		return 0;
 	}
@@ -305,6 +350,27 @@ trust_has_refused(const struct trust *trust)
 	return trust->refused;
 }
 
+/* Only now has the server shown that the key is its own. */
+static int
+remember_key(const struct trust *trust)
+{
+	const struct tls_params *params = trust->params;
+
+	if (params->tofu_look_only) {
+		log_say(LOG_AT_NOTICE,
+		    "tls: the key of %.200s is new: %s (not remembered)",
+		    params->tofu_server, trust->new_key);
+		return 0;
+	}
+	if (tofu_remember(params->tofu_file, params->tofu_server,
+		trust->new_key, trust->err) == -1)
+		return -1;
+	log_say(LOG_AT_NOTICE,
+	    "tls: the key of %.200s is remembered at first sight: %s",
+	    params->tofu_server, trust->new_key);
+	return 0;
+}
+
 /* No way is known past the callback; none must ever be found. */
 int
 trust_conclude(const struct trust *trust)
@@ -312,6 +378,8 @@ trust_conclude(const struct trust *trust)
 	if (!trust->accepted)
 		return err_set(trust->err, ERR_PROTOCOL,
 		    "TLS handshake: the server showed no certificate");
+	if (trust->new_key[0] != '\0')
+		return remember_key(trust);
 	return 0;
 }
 

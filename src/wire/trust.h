@@ -23,7 +23,8 @@ struct trust *trust_open(struct gnutls_session_int *session,
 /* The certificate was refused: the err of trust_open says why. */
 bool trust_has_refused(const struct trust *trust);
 
-/* After the handshake: -1 unless a certificate was seen and accepted. */
+/* After the handshake: -1 unless a certificate was seen and accepted.  A key
+ * that is new is remembered now, or that is the failure. */
 int trust_conclude(const struct trust *trust);
 
 /* Take the credentials from the session and free them; NULL is nothing. */

@@ -454,7 +454,6 @@ test_bad_values(void)
 	    {"delivery mda \"\"", "is missing"},
 	    {"delivery maildir,~/x", "not maildir, mbox or mda"},
 	    {"delivery exchange ~/x", "no delivery to an Exchange"},
-	    {"tls_trust_file tofu", "tofu is not supported yet"},
 	    {"tls_fingerprint sha256/AAAA=", "the base64 of a SHA-256"},
 	    {"tls_fingerprint "
 	     "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
