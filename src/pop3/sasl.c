@@ -193,8 +193,7 @@ check_iterations(const struct buf *challenge, struct err *err)
 	uint64_t iterations;
 	bool is_scram, is_sane;
 
-	is_scram = challenge->len > 0 &&
-	    memchr(at, '\0', challenge->len) == NULL &&
+	is_scram = memchr(at, '\0', challenge->len) == NULL &&
 	    take_attribute(&at, end, 'r', &value) &&
 	    take_attribute(&at, end, 's', &value) &&
 	    take_attribute(&at, end, 'i', &value);
@@ -409,6 +408,8 @@ respond(struct sasl *sasl, const char *challenge, size_t n,
 	make_room(sasl->params, response);
 	sasl->is_secret = false;
 	status = decode(sasl, challenge, n, &decoded, err);
+	/* GNU SASL takes an empty challenge for a string. */
+	buf_string(&decoded);
 	if (status == 0)
 		status = mechanism->step(sasl, &decoded, response, err);
 	buf_wipe(&decoded);

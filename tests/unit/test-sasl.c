@@ -185,6 +185,20 @@ test_cram_md5(void)
 	sasl_close(sasl);
 }
 
+/* The library takes an empty challenge for a string. */
+static void
+test_digest_md5(void)
+{
+	struct sasl_params params = alice_by(SASL_DIGEST_MD5);
+	struct err err;
+	struct sasl *sasl = sasl_open(&params, &err);
+
+	is_answered(sasl, "", 0, &err);
+	tap_ok(!is_answered(sasl, "", 0, &err), "DIGEST-MD5: empty challenges");
+	tap_ok(sasl_finish(sasl, &err) == -1, "lead nowhere");
+	sasl_close(sasl);
+}
+
 /* The nonce is the library's: take it out of the first message. */
 static char *
 begin_scram(struct sasl *sasl)
@@ -337,6 +351,7 @@ main(void)
 		return tap_done();
 	}
 	test_cram_md5();
+	test_digest_md5();
 	test_scram();
 	test_plus();
 	if (sasl_has(SASL_NTLM))
