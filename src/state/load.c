@@ -66,6 +66,36 @@ has_line_of_ours(const struct seen *seen, uint64_t size, const struct buf *ours)
 	return good;
 }
 
+static bool
+is_zeros(const char *text, size_t n)
+{
+	return n == 0 || (text[0] == 0 && memcmp(text, text + 1, n - 1) == 0);
+}
+
+/* A part of our first line and zeros behind it, or either alone: what a file
+ * system may leave of the first write ever when the power fails before it was
+ * flushed. */
+static bool
+is_beginning(const struct seen *seen, const char *head, uint64_t size,
+    const struct buf *ours)
+{
+	struct journal_reader reader;
+	struct journal_line line;
+	size_t n = 0;
+	int more;
+
+	while (n < size && n < ours->len && head[n] == ours->data[n])
+		n++;
+	if (n == ours->len)
+		return false;
+	journal_reader_open(&reader, seen->fd, n, size);
+	do
+		more = journal_next(&reader, &line);
+	while (more == 1 && !line.ended && is_zeros(line.text, line.n));
+	journal_reader_close(&reader);
+	return more == 0;
+}
+
 static int
 refuse_first_line(
     const struct seen *seen, const char *head, size_t n, struct err *err)
@@ -94,7 +124,7 @@ static int
 check_first_line(struct seen *seen, uint64_t size, struct err *err)
 {
 	struct buf ours = {0};
-	char head[64];
+	char head[64] = {0};
 	ssize_t n = pread(seen->fd, head, sizeof(head), 0);
 	int status = 0;
 
@@ -102,8 +132,7 @@ check_first_line(struct seen *seen, uint64_t size, struct err *err)
 	if (n == -1)
 		status =
 		    err_set_errno(err, ERR_IO, "cannot read %s", seen->path);
-	else if (size < ours.len && (uint64_t)n == size &&
-	    memcmp(head, ours.data, (size_t)n) == 0)
+	else if (is_beginning(seen, head, size, &ours))
 		seen->torn = size > 0;
 	else if (((size_t)n >= ours.len &&
 		     memcmp(head, ours.data, ours.len) == 0) ||

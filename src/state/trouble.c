@@ -240,8 +240,9 @@ seen_attempts_over(struct seen *seen)
 	seen->attempt.len = 0;
 }
 
-/* What the last run left of its attempts, if it died in the middle of one. */
-static void
+/* What the last run left of its attempts, if it died in the middle of one;
+ * false if it left nothing, not even an empty file. */
+static bool
 read_attempt(const struct seen *seen, struct buf *line)
 {
 	char *path = attempt_path(seen);
@@ -251,10 +252,11 @@ read_attempt(const struct seen *seen, struct buf *line)
 
 	free(path);
 	if (fd == -1)
-		return;
+		return false;
 	n = read(fd, buf_room(line, JOURNAL_LINE_MAX), JOURNAL_LINE_MAX);
 	line->len = n > 0 ? (size_t)n : 0;
 	close(fd);
+	return true;
 }
 
 /* The id in it, if the line is ours and whole. */
@@ -298,10 +300,11 @@ seen_settle_attempt(struct seen *seen, struct err *err)
 	struct journal_field id;
 	int status = 0;
 
-	read_attempt(seen, &line);
-	if (line.len > 0 && parse_attempt(seen, &line, &id))
+	if (!read_attempt(seen, &line))
+		return 0;
+	if (parse_attempt(seen, &line, &id))
 		status = note_unended(seen, &id, err);
-	if (line.len > 0 && status == 0 && !seen->read_only)
+	if (status == 0 && !seen->read_only)
 		remove_attempt(seen);
 	buf_free(&line);
 	return status;

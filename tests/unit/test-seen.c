@@ -378,6 +378,28 @@ prefix_is_good(const struct buf *sample, size_t n)
 	return good;
 }
 
+/* As a file system may leave the first write: begun, and n zeros. */
+static void
+zeros_are_new(const char *begun, size_t n)
+{
+	size_t size = strlen(begun) + n;
+	char *content = mem_zero(size + 1, 1);
+	struct seen *seen;
+
+	memcpy(content, begun, strlen(begun));
+	fresh();
+	write_file(path, content, size);
+	free(content);
+	seen = open_seen();
+	tap_ok(seen != NULL && seen_is_new(seen),
+	    "\"%s\" and %zu zeros: a new state", begun, n);
+	deliver(seen, "u", 1);
+	tap_ok(close_flushed(seen), "that can be written");
+	seen = open_seen();
+	tap_ok(match(seen, "u") != NULL && warnings.n == 0, "and read");
+	seen_close(seen);
+}
+
 static void
 test_truncated(void)
 {
@@ -394,6 +416,9 @@ test_truncated(void)
 	}
 	tap_ok(bad == 0, "cut at each of %zu bytes: nothing whole is lost",
 	    sample.len);
+	zeros_are_new("", 1);
+	zeros_are_new("", 300000);
+	zeros_are_new("poplar-st", 90);
 	sample.data[sample.len - 2] ^= 1;
 	tap_ok(prefix_is_good(&sample, sample.len),
 	    "a last line with a wrong checksum is torn as well");
@@ -549,7 +574,7 @@ test_foreign(void)
 	refused("poplar-state 11", 15, ERR_CONFIG, "version 11");
 	refused(list, strlen(list), ERR_CONFIG, "a list of mpop's");
 	refused("x", 1, ERR_CONFIG, "a foreign byte");
-	refused("\0\0\0\0", 4, ERR_CONFIG, "zeros");
+	refused("\0\0\0x", 4, ERR_CONFIG, "foreign bytes");
 	refused(damaged, strlen(damaged), ERR_CONFIG, "a damaged first line");
 	refused(
 	    behind, strlen(behind), ERR_CONFIG, "a newer one behind garbage");
@@ -1400,6 +1425,10 @@ test_attempts(void)
 	truncate(trying, 20);
 	settle("alice", false, "half a line says nothing");
 	tap_ok(access(trying, F_OK) == -1, "and does not stay");
+	leave_attempt("bad");
+	truncate(trying, 0);
+	settle("alice", false, "nor does an empty file");
+	tap_ok(access(trying, F_OK) == -1, "which does not stay either");
 	free(trying);
 }
 
