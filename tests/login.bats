@@ -74,7 +74,8 @@ on_terminal() {
 
 # poplar_after DURATION [option ...]: a run so much later.
 poplar_after() {
-	command -v faketime >/dev/null || skip "faketime is not installed"
+	faketime -f "+$1" "$POPLAR" --version >/dev/null 2>&1 ||
+	    skip "faketime is not installed, or this program does not bear it"
 	run --separate-stderr faketime -f "+$1" timeout -k 5 60 "$POPLAR" \
 	    "${@:2}" </dev/null
 }
