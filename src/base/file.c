@@ -32,6 +32,25 @@ file_write(int fd, const void *data, size_t n)
 }
 
 int
+file_pwrite(int fd, const void *data, size_t n, off_t at)
+{
+	const char *from = data;
+
+	while (n > 0) {
+		ssize_t done = pwrite(fd, from, n, at);
+
+		if (done == -1 && errno == EINTR)
+			continue;
+		if (done == -1)
+			return -1;
+		from += done;
+		at += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int
 file_write_named(
     int fd, const void *data, size_t n, const char *path, struct err *err)
 {

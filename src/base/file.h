@@ -9,8 +9,10 @@
 
 #include "base/err.h"
 
-/* Write all n bytes at the descriptor's offset; -1 with errno. */
+/* Write all n bytes at the descriptor's offset, or at another; -1 with
+ * errno. */
 int file_write(int fd, const void *data, size_t n);
+int file_pwrite(int fd, const void *data, size_t n, off_t at);
 
 /* The same through err, naming the file. */
 int file_write_named(

@@ -293,7 +293,8 @@ stage_held(struct retrieval *r, struct err *err)
 		return -1;
 	r->holding = false;
 	status = deliver_stage(r->deliver, &facts, r->held.place, err);
-	if (status == DELIVER_OK)
+	/* The attempt at the next one may have begun. */
+	if (status == DELIVER_OK && r->tried == r->held.message)
 		trouble_tried(r);
 	if (status != DELIVER_OK) {
 		free(r->held.id);

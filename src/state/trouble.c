@@ -214,8 +214,7 @@ seen_attempt(struct seen *seen, const char *id, struct err *err)
 	/* Nothing may be left of a longer one. */
 	while (line->len < before)
 		buf_append(line, "\n", 1);
-	if (lseek(seen->attempt_fd, 0, SEEK_SET) == 0 &&
-	    file_write(seen->attempt_fd, line->data, line->len) == 0)
+	if (file_pwrite(seen->attempt_fd, line->data, line->len, 0) == 0)
 		return 0;
 	return attempt_failed(seen, "write", err);
 }
