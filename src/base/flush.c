@@ -5,18 +5,24 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "base/mem.h"
 
 #define HELPERS_MAX 7
 #define FILES_PER_HELPER 8 /* fewer are not worth a thread */
 #define STACK_SIZE ((size_t)64 << 10)
 
 struct flush {
-	const int *fds;
-	size_t n;
 	atomic_size_t next;
 	atomic_int error; /* errno of the first failure */
 	size_t failed;	  /* who set error sets this, too */
+	size_t n_helpers;
+	pthread_t helpers[HELPERS_MAX];
+	size_t n;
+	int fds[];
 };
 
 /* Take one file after the other, as all the others do. */
@@ -37,40 +43,49 @@ work(void *context)
 }
 
 /* Signals are for the thread that waits for them. */
-static size_t
-start_helpers(
-    struct flush *flush, pthread_t helpers[HELPERS_MAX], size_t wanted)
+static void
+start_helpers(struct flush *flush, size_t wanted)
 {
-	size_t n = 0;
 	sigset_t all, before;
 	pthread_attr_t attr;
 
 	if (wanted == 0 || pthread_attr_init(&attr) != 0)
-		return 0;
+		return;
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (
-	    n < wanted && pthread_create(&helpers[n], &attr, work, flush) == 0)
-		n++;
+	while (flush->n_helpers < wanted &&
+	    pthread_create(
+		&flush->helpers[flush->n_helpers], &attr, work, flush) == 0)
+		flush->n_helpers++;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
-	return n;
+}
+
+struct flush *
+flush_begin(const int *fds, size_t n, bool helpers)
+{
+	struct flush *flush =
+	    mem_zero(1, sizeof(*flush) + n * sizeof(flush->fds[0]));
+	size_t wanted = helpers ? n / FILES_PER_HELPER : 0;
+
+	flush->n = n;
+	memcpy(flush->fds, fds, n * sizeof(flush->fds[0]));
+	start_helpers(flush, wanted < HELPERS_MAX ? wanted : HELPERS_MAX);
+	return flush;
 }
 
 int
-flush_files(const int *fds, size_t n, size_t *failed)
+flush_end(struct flush *flush, size_t *failed)
 {
-	struct flush flush = {.fds = fds, .n = n};
-	size_t wanted = n / FILES_PER_HELPER, started;
-	pthread_t helpers[HELPERS_MAX];
+	int error;
 
-	started = start_helpers(
-	    &flush, helpers, wanted < HELPERS_MAX ? wanted : HELPERS_MAX);
-	work(&flush);
-	while (started > 0)
-		pthread_join(helpers[--started], NULL);
-	*failed = flush.failed;
-	errno = flush.error;
-	return flush.error == 0 ? 0 : -1;
+	work(flush);
+	for (size_t i = 0; i < flush->n_helpers; i++)
+		pthread_join(flush->helpers[i], NULL);
+	*failed = flush->failed;
+	error = flush->error;
+	free(flush);
+	errno = error;
+	return error == 0 ? 0 : -1;
 }

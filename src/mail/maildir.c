@@ -15,6 +15,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +28,8 @@
 #include "base/text.h"
 #include "mail/owner.h"
 
-#define BATCH_MAX 256
+#define BATCH_MAX 512
+#define GROUP_MAX 128 /* of a batch, flushed together */
 #define BATCH_OCTETS ((uint64_t)64 << 20)
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
@@ -68,12 +73,15 @@ struct maildir {
 	pid_t pid;
 	bool swept;
 	bool root_synced;
-	uint64_t count;	   /* messages begun */
-	size_t n_open;	   /* staged ones that are not durable */
-	size_t open_limit; /* for n_open */
+	uint64_t count; /* messages begun */
 	size_t n_staged;
-	size_t n_published;    /* the first so many have left tmp/ */
-	struct staged *staged; /* the first n_open of them are open */
+	size_t n_begun;	  /* the first so many are being flushed, */
+	size_t n_durable; /* the first so many are, and are closed */
+	size_t group;	  /* so many are flushed together */
+	struct flush *flush;
+	bool in_memory;	    /* there is no disk to wait for */
+	size_t n_published; /* the first so many have left tmp/ */
+	struct staged *staged;
 	/* the message between begin and stage; fd is -1 when there is none */
 	struct staged current;
 	uint64_t written;
@@ -477,6 +485,20 @@ visit_folder(const struct folders *folders, int folder, visitor *visit,
 
 /* -- delivery -- */
 
+static bool
+is_in_memory(int fd)
+{
+#ifdef __linux__
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 &&
+	    (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+#else
+	(void)fd;
+	return false;
+#endif
+}
+
 static struct deliver *
 maildir_open(const struct deliver_params *params, struct err *err)
 {
@@ -489,10 +511,12 @@ maildir_open(const struct deliver_params *params, struct err *err)
 	}
 	maildir->deliver.backend = &maildir_backend;
 	maildir->current.fd = -1;
-	maildir->open_limit = BATCH_MAX;
+	maildir->in_memory = is_in_memory(maildir->folders.fds[NEW]);
+	/* One group is gathered while another one is being flushed. */
+	maildir->group = GROUP_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur / 2 < BATCH_MAX)
-		maildir->open_limit = (size_t)limit.rlim_cur / 2;
+	    limit.rlim_cur / 4 < GROUP_MAX)
+		maildir->group = (size_t)limit.rlim_cur / 4 + 1;
 	encode_host(maildir->host);
 	maildir->pid = getpid();
 	return &maildir->deliver;
@@ -537,13 +561,25 @@ discard(struct maildir *maildir, struct staged *message)
 }
 
 static void
+forget_batch(struct maildir *maildir)
+{
+	maildir->n_staged = 0;
+	maildir->n_begun = 0;
+	maildir->n_durable = 0;
+	maildir->n_published = 0;
+}
+
+static void
 drop_batch(struct maildir *maildir)
 {
+	size_t ignored;
+
+	if (maildir->flush != NULL)
+		flush_end(maildir->flush, &ignored);
+	maildir->flush = NULL;
 	for (size_t i = maildir->n_published; i < maildir->n_staged; i++)
 		discard(maildir, &maildir->staged[i]);
-	maildir->n_staged = 0;
-	maildir->n_published = 0;
-	maildir->n_open = 0;
+	forget_batch(maildir);
 }
 
 static void
@@ -637,9 +673,11 @@ static void
 write_out(struct maildir *maildir)
 {
 #ifdef __linux__
-	sync_file_range(maildir->current.fd, (off_t)maildir->written_out,
-	    (off_t)(maildir->written - maildir->written_out),
-	    SYNC_FILE_RANGE_WRITE);
+	if (!maildir->in_memory)
+		sync_file_range(maildir->current.fd,
+		    (off_t)maildir->written_out,
+		    (off_t)(maildir->written - maildir->written_out),
+		    SYNC_FILE_RANGE_WRITE);
 #endif
 	maildir->written_out = maildir->written;
 }
@@ -690,21 +728,39 @@ close_durable(struct maildir *maildir, struct staged *message, struct err *err)
 	return 0;
 }
 
-/* Make the data of n open messages durable, and close them. */
 static int
-flush_messages(
-    struct maildir *maildir, struct staged *messages, size_t n, struct err *err)
+end_flush(struct maildir *maildir, struct err *err)
 {
-	int fds[BATCH_MAX] = {0};
+	struct staged *first = &maildir->staged[maildir->n_durable];
 	size_t failed;
+	int status;
 
-	for (size_t i = 0; i < n; i++)
-		fds[i] = messages[i].fd;
-	if (flush_files(fds, n, &failed) == -1)
-		return fail(maildir, &messages[failed], "flush", err);
-	for (size_t i = 0; i < n; i++)
-		if (close_durable(maildir, &messages[i], err) == -1)
+	if (maildir->flush == NULL)
+		return 0;
+	status = flush_end(maildir->flush, &failed);
+	maildir->flush = NULL;
+	if (status == -1)
+		return fail(maildir, &first[failed], "flush", err);
+	while (maildir->n_durable < maildir->n_begun)
+		if (close_durable(maildir,
+			&maildir->staged[maildir->n_durable++], err) == -1)
 			return -1;
+	return 0;
+}
+
+/* Flush what was staged since the last time, as soon as that is done. */
+static int
+begin_flush(struct maildir *maildir, struct err *err)
+{
+	int fds[GROUP_MAX] = {-1};
+	size_t n = 0;
+
+	if (end_flush(maildir, err) == -1)
+		return -1;
+	while (maildir->n_begun < maildir->n_staged)
+		fds[n++] = maildir->staged[maildir->n_begun++].fd;
+	if (n > 0)
+		maildir->flush = flush_begin(fds, n, !maildir->in_memory);
 	return 0;
 }
 
@@ -722,23 +778,19 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	    ",S=%llu,W=%llu", (unsigned long long)maildir->written,
 	    (unsigned long long)facts->wire_octets);
 	strlcpy(place, current->name, DELIVER_PLACE_MAX);
-	/* Where few descriptors are allowed, flush it now. */
-	if (maildir->n_open >= maildir->open_limit &&
-	    flush_messages(maildir, current, 1, err) == -1)
-		return DELIVER_FAILED;
-	maildir->n_open += current->fd != -1;
 	maildir->staged[maildir->n_staged++] = *current;
 	current->fd = -1;
+	if (maildir->n_staged - maildir->n_begun >= maildir->group &&
+	    begin_flush(maildir, err) == -1)
+		return DELIVER_FAILED;
 	return DELIVER_OK;
 }
 
 static int
 sync_all(struct maildir *maildir, struct err *err)
 {
-	if (flush_messages(maildir, maildir->staged, maildir->n_open, err) ==
-	    -1)
+	if (begin_flush(maildir, err) == -1 || end_flush(maildir, err) == -1)
 		return -1;
-	maildir->n_open = 0;
 	if (maildir->root_synced)
 		return 0;
 	/* A run that died may have made new/ again and not flushed it. */
@@ -775,8 +827,7 @@ maildir_publish(struct deliver *deliver, struct err *err)
 			return fail(maildir, message, "move to new/", err);
 		maildir->n_published++;
 	}
-	maildir->n_staged = 0;
-	maildir->n_published = 0;
+	forget_batch(maildir);
 	return sync_folder(folders, folders->fds[NEW], "new", err);
 }
 

@@ -18,6 +18,8 @@ POPD = os.environ.get("POPD", "./popd")
 STEP = os.environ.get("STEP", "./step")
 BASE = os.environ.get("CRASH_DIR") or (
     "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp")
+# In memory nothing is flushed by threads.
+DISK = os.environ.get("CRASH_DIR") or "/var/tmp"
 
 OLD_MBOX = (b"From old@example.org Thu Jan  1 00:00:00 1970\n"
             b"Subject: old\n\nit was here before, without a line end")
@@ -84,7 +86,7 @@ def dozen():
 
 def many():
     """More than two batches."""
-    return {"m%04d" % i: small_message(i) for i in range(530)}
+    return {"m%04d" % i: small_message(i) for i in range(1040)}
 
 
 def as_delivered(wire):
@@ -165,7 +167,8 @@ class Lab:
     def __init__(self, config, name):
         self.config = config
         self.before = None     # of kill.py: where the run before dies
-        self.dir = os.path.join(BASE, "poplar-crash.%d" % os.getpid(), name)
+        self.dir = os.path.join(DISK if config.messages == "dozen" else BASE,
+                                "poplar-crash.%d" % os.getpid(), name)
         self.home = os.path.join(self.dir, "home")
         self.box = os.path.join(self.dir, "box")
         self.tmp = os.path.join(self.dir, "tmp")

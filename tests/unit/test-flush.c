@@ -26,14 +26,22 @@ open_files(void)
 	}
 }
 
+static int
+flush(size_t n, size_t *failed)
+{
+	return flush_end(flush_begin(fds, n, true), failed);
+}
+
 static void
 test_all(void)
 {
 	size_t failed;
 
-	tap_ok(flush_files(fds, 0, &failed) == 0, "none");
-	tap_ok(flush_files(fds, 1, &failed) == 0, "one");
-	tap_ok(flush_files(fds, FILES, &failed) == 0, "many, by threads");
+	tap_ok(flush(0, &failed) == 0, "none");
+	tap_ok(flush(1, &failed) == 0, "one");
+	tap_ok(flush(FILES, &failed) == 0, "many, by threads");
+	tap_ok(flush_end(flush_begin(fds, FILES, false), &failed) == 0,
+	    "many, one after the other");
 }
 
 static void
@@ -44,8 +52,7 @@ test_failure(void)
 
 	fds[70] = -1;
 	errno = 0;
-	tap_ok(flush_files(fds, FILES, &failed) == -1 && errno == EBADF &&
-		failed == 70,
+	tap_ok(flush(FILES, &failed) == -1 && errno == EBADF && failed == 70,
 	    "which one failed, and why");
 	fds[70] = good;
 }
@@ -58,7 +65,7 @@ test_signals(void)
 	size_t failed;
 
 	pthread_sigmask(SIG_SETMASK, NULL, &before);
-	flush_files(fds, FILES, &failed);
+	flush(FILES, &failed);
 	pthread_sigmask(SIG_SETMASK, NULL, &after);
 	tap_ok(sigismember(&before, SIGTERM) == sigismember(&after, SIGTERM),
 	    "signals are blocked in the helpers only");
@@ -74,7 +81,7 @@ test_no_threads(void)
 	if (getuid() == 0 && setuid(65534) == -1)
 		return;
 	setrlimit(RLIMIT_NPROC, &none);
-	tap_ok(flush_files(fds, FILES, &failed) == 0, "many, without threads");
+	tap_ok(flush(FILES, &failed) == 0, "many, without threads");
 }
 
 int
