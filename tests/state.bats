@@ -575,6 +575,60 @@ assert_state_is_sound() {
 	[ -z "$output$stderr" ]
 }
 
+@test "a state that was cut or damaged lacks nothing that the Maildir has" {
+	local state size n
+	messages 5
+	serve
+	rc "uidls_file ~/state"
+	run_poplar
+	size=$(stat -c %s "$HOME/state")
+	for ((n = 0; n < size; n += 29)); do
+		rm -rf "$HOME/Maildir" "$HOME/state"
+		run_poplar
+		expect_exit 0
+		truncate -s "$n" "$HOME/state"
+		: >"$LOG"
+		run_poplar
+		expect_exit 0
+		[ -z "$(retrieved)" ]
+		assert_maildir_equals_box
+		run_poplar
+		[ -z "$output$stderr" ]
+	done
+	sed -i 's/^got m0002 ./&0/; s/^published/bublished/' "$HOME/state"
+	rc "uidls_file ~/state" "keep off"
+	cp -r "$BOX" "$BATS_TEST_TMPDIR/copy"
+	run_poplar
+	expect_exit 0
+	[ -z "$(retrieved)" ]
+	[ -z "$(ls "$BOX")" ]
+	BOX=$BATS_TEST_TMPDIR/copy
+	assert_maildir_equals_box
+}
+
+@test "a cut state: what was forgotten, or is one more, is another message" {
+	messages 3
+	printf 'm000%d same\n' 1 2 3 >"$BOX/.uids"
+	cp "$BOX/m0001" "$BOX/m0002"
+	cp "$BOX/m0001" "$BOX/m0003"
+	serve
+	rc "uidls_file ~/state"
+	run_poplar
+	truncate -s -1 "$HOME/state"
+	cp "$BOX/m0001" "$BOX/m0004"
+	echo "m0004 same" >>"$BOX/.uids"
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 2)" = 4 ]
+	# The same id and size as one that the state has lost, another header.
+	sed -i '/^got/d' "$HOME/state"
+	truncate -s -1 "$HOME/state"
+	message m0001 "massage 1"
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 3)" = 1 ]
+}
+
 @test "a lost state: a message of another size is not taken for known" {
 	messages 2
 	serve

@@ -63,6 +63,7 @@ struct fetch {
 	struct plan_settings settings;
 	struct fetch_plan plan;
 	struct event_counts counts;
+	bool state_was_new;
 	struct resume_found *found; /* by rising tag */
 	size_t n_found;
 };
@@ -83,14 +84,18 @@ void fetch_report(struct fetch *fetch, const struct err *err);
  * knew.  Needs no connection. */
 int resume_state(struct fetch *fetch, struct err *err);
 
-/* resume.c: with a state that is new: recognise what the Maildir holds
- * already.  After the messages got their ids. */
-void resume_recognise(struct fetch *fetch);
+/* resume.c: with a state that is new or may lack records: recognise what the
+ * Maildir holds already, in the latter case to be confirmed by its header.
+ * After the messages got their ids. */
+int resume_recognise(struct fetch *fetch, struct err *err);
 void resume_free(struct fetch *fetch);
 
 /* identify.c: settle who is who (PRODUCT section 8) where the listing leaves
  * a doubt, by asking for headers. */
 int identify_messages(struct fetch *fetch, struct err *err);
+
+/* identify.c: can headers be had? */
+bool identify_has_top(const struct fetch *fetch);
 
 /* identify.c: the known message with the header that is the id, if it can be
  * this one: one that was deleted must have had the same size. */

@@ -65,8 +65,8 @@ read_header(
 	return 0;
 }
 
-static bool
-has_top(const struct fetch *fetch)
+bool
+identify_has_top(const struct fetch *fetch)
 {
 	const struct capabilities *capa = &fetch->session.capa;
 
@@ -93,7 +93,7 @@ static int
 ask(struct fetch *fetch, const struct question *question, struct err *err)
 {
 	struct listing_message *messages = fetch->listing.messages;
-	bool can_ask = has_top(fetch);
+	bool can_ask = identify_has_top(fetch);
 	struct msg *msg = msg_new();
 	uint64_t hash = 0;
 	size_t n;
@@ -178,7 +178,10 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 	if (hash == 0 || recorded == 0)
 		return;
 	if (hash != recorded) {
-		seen_release(fetch->seen, index);
+		if (was_rebuilt)
+			seen_undo(fetch->seen, index);
+		else
+			seen_release(fetch->seen, index);
 		settle(fetch, message, LISTING_NONE);
 	} else if (was_rebuilt) {
 		seen_update(fetch->seen, index,
@@ -448,7 +451,7 @@ advise_without_uidl(const struct fetch *fetch)
 {
 	if (fetch->listing.count == 0 || fetch->listing.has_uidl)
 		return;
-	if (has_top(fetch))
+	if (identify_has_top(fetch))
 		log_say(LOG_AT_VERBOSE,
 		    "listing: no UIDL here; messages are told apart by their "
 		    "headers");
@@ -470,7 +473,8 @@ identify_messages(struct fetch *fetch, struct err *err)
 	advise_without_uidl(fetch);
 	if (ask(fetch, &who_is_nameless, err) == -1)
 		return -1;
-	resume_recognise(fetch);
+	if (resume_recognise(fetch, err) == -1)
+		return -1;
 	doubt_due(fetch);
 	if (prepare_doubts(fetch, err) == -1 ||
 	    ask(fetch, &who_changed, err) == -1)

@@ -24,7 +24,8 @@ enum listing_doubt {
 	LISTING_SURE,
 	LISTING_CHANGED, /* another size, back after an absence, or deleted
 			    by poplar and listed all the same */
-	LISTING_DUE,	 /* it is to be deleted */
+	LISTING_DUE,	 /* it is to be deleted, or known from the Maildir to
+			    a state that was not lost */
 };
 
 /* A message that needs attention. */

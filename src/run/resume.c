@@ -173,7 +173,8 @@ resume_state(struct fetch *fetch, struct err *err)
 	free(path);
 	if (status == -1)
 		return -1;
-	if (seen_is_new(fetch->seen)) {
+	fetch->state_was_new = seen_is_new(fetch->seen);
+	if (fetch->state_was_new) {
 		if (import_from_mpop(fetch, is_mpop_list, err) == -1)
 			return -1;
 		return look_into_place(fetch, err);
@@ -206,12 +207,14 @@ hash_file(const char *path)
 	return hash;
 }
 
+/* The messages in the Maildir that have the tag of this id, *n of them. */
 static struct resume_found *
-take_found(struct fetch *fetch, const char *id, uint64_t octets)
+find_all(struct fetch *fetch, const char *id, size_t *n)
 {
+	struct resume_found key, *at, *end = fetch->found + fetch->n_found;
 	char tag[17];
-	struct resume_found key, *at;
 
+	*n = 0;
 	seen_tag(fetch->seen, id, tag);
 	key.tag = strtoull(tag, NULL, 16);
 	at = bsearch(
@@ -220,47 +223,110 @@ take_found(struct fetch *fetch, const char *id, uint64_t octets)
 		return NULL;
 	while (at > fetch->found && at[-1].tag == key.tag)
 		at--;
-	for (; at < fetch->found + fetch->n_found && at->tag == key.tag; at++)
-		if (at->path != NULL && at->wire_octets == octets)
-			return at;
+	while (at + *n < end && at[*n].tag == key.tag)
+		++*n;
+	return at;
+}
+
+/* One of them that no record stands for yet. */
+static struct resume_found *
+take_found(struct fetch *fetch, const char *id, uint64_t octets)
+{
+	size_t n;
+	struct resume_found *all = find_all(fetch, id, &n);
+
+	if (n <= seen_copies(fetch->seen, id))
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (all[i].path != NULL && all[i].wire_octets == octets)
+			return &all[i];
 	return NULL;
 }
 
-void
-resume_recognise(struct fetch *fetch)
+/* Make a listed message known, if it lies in the Maildir. */
+static bool
+recognise(
+    struct fetch *fetch, struct listing_message *message, size_t recognised)
+{
+	const char *id = listing_id(&fetch->listing, message);
+	struct resume_found *found;
+	uint32_t index;
+
+	if (*listing_seen(&fetch->listing, message) != LISTING_NONE ||
+	    id[0] == '\0')
+		return false;
+	found = take_found(fetch, id, message->octets);
+	if (found == NULL)
+		return false;
+	if (recognised == 0)
+		seen_import_begin(fetch->seen, "maildir");
+	index = seen_imported(fetch->seen, id, message->octets,
+	    hash_file(found->path), fetch->now, SEEN_REBUILT);
+	seen_at(fetch->seen, index)->flags |= SEEN_MATCHED;
+	*listing_seen(&fetch->listing, message) = index;
+	free(found->path);
+	found->path = NULL;
+	return true;
+}
+
+/* Where the state is not lost, a unique-id that it does not know may well be
+ * one that it has forgotten: then only the header tells. */
+static bool
+must_confirm(const struct fetch *fetch)
+{
+	return !fetch->state_was_new;
+}
+
+static bool
+has_unknown(struct listing *listing)
+{
+	for (size_t i = 0; i < listing->n_messages; i++)
+		if (*listing_seen(listing, &listing->messages[i]) ==
+		    LISTING_NONE)
+			return true;
+	return false;
+}
+
+static void
+tell_recognised(const struct fetch *fetch, size_t n)
+{
+	const char *target = fetch->account->delivery.target;
+
+	if (must_confirm(fetch))
+		log_say(LOG_AT_WARNING,
+		    "state: it lacks %zu listed messages that lie in %s "
+		    "already; where the header agrees they are taken for "
+		    "delivered",
+		    n, target);
+	else
+		log_say(LOG_AT_WARNING,
+		    "state: there is none, but %zu listed messages lie in %s "
+		    "already; they are taken for delivered",
+		    n, target);
+}
+
+int
+resume_recognise(struct fetch *fetch, struct err *err)
 {
 	struct listing *listing = &fetch->listing;
 	size_t recognised = 0;
 
-	if (fetch->n_found == 0)
-		return;
-	seen_import_begin(fetch->seen, "maildir");
-	for (size_t i = 0; i < listing->n_messages; i++) {
-		struct listing_message *message = &listing->messages[i];
-		const char *id = listing_id(listing, message);
-		struct resume_found *found;
-		uint32_t index;
-
-		if (*listing_seen(listing, message) != LISTING_NONE ||
-		    id[0] == '\0')
+	if (must_confirm(fetch) && seen_may_lack(fetch->seen) &&
+	    identify_has_top(fetch) && has_unknown(listing) &&
+	    look_into_place(fetch, err) == -1)
+		return -1;
+	for (size_t i = 0; fetch->n_found > 0 && i < listing->n_messages; i++) {
+		if (!recognise(fetch, &listing->messages[i], recognised))
 			continue;
-		found = take_found(fetch, id, message->octets);
-		if (found == NULL)
-			continue;
-		index = seen_imported(fetch->seen, id, message->octets,
-		    hash_file(found->path), fetch->now, SEEN_REBUILT);
-		seen_at(fetch->seen, index)->flags |= SEEN_MATCHED;
-		*listing_seen(listing, message) = index;
-		free(found->path);
-		found->path = NULL;
 		recognised++;
+		if (must_confirm(fetch))
+			listing->messages[i].doubt = LISTING_DUE;
 	}
-	seen_import_end(fetch->seen);
-	if (recognised > 0)
-		log_say(LOG_AT_WARNING,
-		    "state: there is none, but %zu listed messages lie in %s "
-		    "already; they are taken for delivered",
-		    recognised, fetch->account->delivery.target);
+	if (recognised > 0) {
+		seen_import_end(fetch->seen);
+		tell_recognised(fetch, recognised);
+	}
+	return 0;
 }
 
 void

@@ -410,6 +410,7 @@ journal_apply(struct seen *seen, const struct journal_line *line)
 	if (apply == NULL)
 		return false;
 	apply(seen, &fields, line->offset);
+	seen->ended_well = apply == apply_session;
 	seen->lines++;
 	return true;
 }

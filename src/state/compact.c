@@ -132,6 +132,35 @@ begin_line(struct buf *out, const char *word)
 	return start;
 }
 
+/* The last good session, and what came behind it. */
+static void
+put_session(const struct seen *seen, struct buf *out)
+{
+	size_t start;
+
+	if (seen->session.days > 0) {
+		start = begin_line(out, "session");
+		journal_put_number(out, (uint64_t)seen->session.time);
+		journal_put_number(out, seen->session.days);
+		journal_put_number(out, seen->session.count);
+		journal_put_number(out, seen->session.octets);
+		journal_seal(out, start, seen->mine);
+	}
+	if (seen_login_after(seen) != 0) {
+		start = begin_line(out, "login-delay");
+		journal_put_number(out, (uint64_t)seen->delayed_at);
+		journal_put_number(out, (uint64_t)seen->delayed_until);
+		journal_seal(out, start, seen->mine);
+	}
+}
+
+/* Whether records may be missing is to be seen in the new file, too. */
+static bool
+lacks_nothing(const struct seen *seen)
+{
+	return seen->ended_well && !seen->may_lack;
+}
+
 static void
 put_past(const struct seen *seen, struct buf *out)
 {
@@ -147,20 +176,8 @@ put_past(const struct seen *seen, struct buf *out)
 		journal_seal(out, start, seen->mine);
 		journal_seal(out, begin_line(out, "published"), seen->mine);
 	}
-	if (seen->session.days > 0) {
-		start = begin_line(out, "session");
-		journal_put_number(out, (uint64_t)seen->session.time);
-		journal_put_number(out, seen->session.days);
-		journal_put_number(out, seen->session.count);
-		journal_put_number(out, seen->session.octets);
-		journal_seal(out, start, seen->mine);
-	}
-	if (seen_login_after(seen) != 0) {
-		start = begin_line(out, "login-delay");
-		journal_put_number(out, (uint64_t)seen->delayed_at);
-		journal_put_number(out, (uint64_t)seen->delayed_until);
-		journal_seal(out, start, seen->mine);
-	}
+	if (!lacks_nothing(seen))
+		put_session(seen, out);
 }
 
 static const char *
@@ -270,6 +287,8 @@ compact(struct compaction *compaction, const char *real, struct err *err)
 		trouble_put_all(compaction->seen, &new->buf);
 		status = put_messages(compaction, err);
 	}
+	if (status == 0 && lacks_nothing(compaction->seen))
+		put_session(compaction->seen, &new->buf);
 	if (status == 0)
 		status = take_place(compaction, real, err);
 	if (status == -1)

@@ -53,8 +53,10 @@ struct seen {
 	bool owner_stands; /* the last owner in the file is this one */
 	bool failed;	   /* for good: reason says why */
 	struct err reason;
-	struct buf out; /* records that are not written yet */
-	size_t garbage; /* lines passed over */
+	struct buf out;	 /* records that are not written yet */
+	size_t garbage;	 /* lines passed over */
+	bool ended_well; /* the last record is that of a good session */
+	bool may_lack;	 /* records, as it was loaded */
 
 	struct seen_message *messages;
 	size_t n_messages;

@@ -268,6 +268,7 @@ journal_load(struct seen *seen, struct err *err)
 	if (read_lines(seen, err) == -1)
 		return -1;
 	seen->loaded = true;
+	seen->may_lack = seen->torn || seen->garbage > 0 || !seen->ended_well;
 	journal_settle_import(seen);
 	journal_give_up_strays(seen);
 	journal_forget(seen);

@@ -311,6 +311,7 @@ seen_session_done(struct seen *seen, uint64_t count, uint64_t octets)
 	journal_put_number(&seen->out, count);
 	journal_put_number(&seen->out, octets);
 	end_record(seen, start);
+	seen->may_lack = false;
 	journal_forget(seen);
 }
 

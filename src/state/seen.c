@@ -260,6 +260,12 @@ seen_is_new(const struct seen *seen)
 	return seen->lines == seen->void_lines;
 }
 
+bool
+seen_may_lack(const struct seen *seen)
+{
+	return seen->may_lack;
+}
+
 void
 seen_tag(const struct seen *seen, const char *id, char tag[17])
 {

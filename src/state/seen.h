@@ -71,6 +71,10 @@ const char *seen_path(const struct seen *seen);
 /* No record of this user and host stands in it: a first run, or lost. */
 bool seen_is_new(const struct seen *seen);
 
+/* Records may be missing: it was found damaged, torn, or without the end of
+ * the last session, which a crash leaves out, and so does whoever cut it. */
+bool seen_may_lack(const struct seen *seen);
+
 /*
  * Ids: how a message is called in the journal.  Of a unique-id: %-encoded,
  * over 1 KiB as a hash (which needs GnuTLS).  Without UIDL: made of the
@@ -107,6 +111,9 @@ struct seen_message *seen_claim(
 uint32_t seen_index(
     const struct seen *seen, const struct seen_message *message);
 struct seen_message *seen_at(struct seen *seen, uint32_t index);
+
+/* How many messages of this id are known, matched or not. */
+size_t seen_copies(struct seen *seen, const char *id);
 
 /* All messages known, undone ones among them: 0 to seen_count - 1. */
 size_t seen_count(const struct seen *seen);

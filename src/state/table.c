@@ -231,6 +231,22 @@ table_find(struct seen *seen, uint64_t key)
 	return NULL;
 }
 
+size_t
+seen_copies(struct seen *seen, const char *id)
+{
+	uint32_t at, last;
+	size_t n = 0;
+
+	if (!find_ring(seen, table_key(seen, id, strlen(id)), &last))
+		return 0;
+	at = last;
+	do {
+		at = seen->messages[at].next;
+		n += (seen->messages[at].flags & SEEN_UNDONE) == 0;
+	} while (at != last);
+	return n;
+}
+
 void
 table_rekey(struct seen *seen, uint32_t index, uint64_t key)
 {

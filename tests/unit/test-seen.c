@@ -853,6 +853,67 @@ test_damaged_batch(void)
 	tap_ok(batch_is(true, 0), "published, not known where: no matter");
 }
 
+static bool
+may_lack(void)
+{
+	struct seen *seen = open_at(NOW, "alice", "pop.example.org", true);
+	bool lacks = seen_may_lack(seen);
+
+	seen_close(seen);
+	return lacks;
+}
+
+/* So many records that it is compacted when it is closed. */
+static bool
+may_lack_when_compacted(bool ends_well)
+{
+	struct seen *seen;
+	struct stat st;
+
+	fresh();
+	seen = open_seen();
+	for (int i = 0; i < 1300; i++)
+		end_session(seen);
+	deliver(seen, "a", 1);
+	if (ends_well)
+		end_session(seen);
+	close_flushed(seen);
+	if (stat(path, &st) == -1 || st.st_size > 1000)
+		tap_ok(false, "it was compacted");
+	return may_lack();
+}
+
+static void
+test_missing_records(void)
+{
+	struct seen *seen;
+	struct stat st;
+
+	make_batch(end_session);
+	tap_ok(!may_lack(), "behind a good session nothing is missing");
+	seen = open_seen();
+	tap_ok(seen_copies(seen, "b1") == 1 && seen_copies(seen, "x") == 0,
+	    "copies of an id");
+	seen_close(seen);
+	tap_ok(stat(path, &st) == 0 && truncate(path, st.st_size - 3) == 0 &&
+		may_lack(),
+	    "torn: perhaps");
+	make_batch(end_session);
+	spoil("got");
+	tap_ok(may_lack(), "garbage: perhaps");
+	close_flushed(open_seen());
+	tap_ok(may_lack() && !file_has(path, "fot"),
+	    "still so when the garbage is gone");
+	seen = open_seen();
+	end_session(seen);
+	close_flushed(seen);
+	tap_ok(!may_lack(), "no more after a good session");
+	make_batch(NULL);
+	tap_ok(may_lack(), "no good session: perhaps");
+	tap_ok(may_lack_when_compacted(false), "compaction hides nothing");
+	tap_ok(!may_lack_when_compacted(true), "and arouses no suspicion");
+}
+
 /* One good session in which only these are listed. */
 static void
 session(time_t when, const char *const *uids)
@@ -1489,6 +1550,7 @@ main(void)
 	test_lock();
 	test_pending();
 	test_damaged_batch();
+	test_missing_records();
 	test_sessions();
 	test_login_delay();
 	test_flags();
