@@ -598,3 +598,89 @@ scram_says() {
 	expect_exit 78
 	says "login: SCRAM-SHA-256 needs GNU SASL"
 }
+
+# bound [popd option ...]: SCRAM of every kind is offered, under TLS.
+bound() {
+	message m1 one
+	tls_as server
+	: >"$LOG"
+	serve --tls implicit "${TLS[@]}" --user alice:sesame --sasl \
+	    "SCRAM-SHA-1 SCRAM-SHA-1-PLUS SCRAM-SHA-256 SCRAM-SHA-256-PLUS" "$@"
+}
+
+rc_bound() {
+	rm -rf "$HOME/Maildir" "$HOME/.local"
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "$@"
+}
+
+@test "scram-plus: bound to the session of TLS 1.3 and of TLS 1.2" {
+	has_gsasl
+	bound
+	for version in 1.3 1.2; do
+		for method in scram-sha-1-plus scram-sha-256-plus; do
+			rc_bound "auth $method" \
+			    "tls_priorities NORMAL:-VERS-ALL:+VERS-TLS$version"
+			run_poplar
+			expect_exit 0
+			assert_maildir_equals_box
+		done
+	done
+	logged '^1 tls TLS1.3'
+	logged '^3 tls TLS1.2'
+	sed -n 's/^1 C: AUTH SCRAM-SHA-1-PLUS //p' "$LOG" | base64 -d |
+	    grep -q '^p=tls-exporter,,n=alice,'
+	sed -n 's/^3 C: AUTH SCRAM-SHA-1-PLUS //p' "$LOG" | base64 -d |
+	    grep -q '^p=tls-unique,,n=alice,'
+}
+
+@test "scram-plus: TLS 1.2 without extended master secret binds nothing" {
+	has_gsasl
+	bound
+	rc_bound "auth scram-sha-256-plus" "tls_priorities \
+NORMAL:-VERS-ALL:+VERS-TLS1.2:%NO_SESSION_HASH"
+	run_poplar
+	expect_exit 69
+	says "there is nothing to bind it to"
+	not logged AUTH
+	rc_bound "auth on" "tls_priorities \
+NORMAL:-VERS-ALL:+VERS-TLS1.2:%NO_SESSION_HASH"
+	run_poplar -v
+	expect_exit 0
+	logged '^2 C: AUTH SCRAM-SHA-256 '
+}
+
+@test "scram-plus: somebody between is found out, and nothing else tried" {
+	has_gsasl
+	bound --sasl-other-tls
+	for method in on scram-sha-256-plus; do
+		rc_bound "auth $method" "tls_certcheck off"
+		run_poplar
+		expect_exit 77
+		says "login: server says no to AUTH SCRAM-SHA-256-PLUS"
+	done
+	[ "$(count_logged 'C: AUTH')" -eq 2 ]
+	not logged 'C: PASS'
+}
+
+@test "auth on: SCRAM-SHA-256-PLUS is the best there is" {
+	has_gsasl
+	bound
+	rc_bound "auth on"
+	run_poplar -v
+	expect_exit 0
+	[[ $stderr == *"login: SCRAM-SHA-256-PLUS ("* ]]
+	assert_maildir_equals_box
+}
+
+@test "scram with a password of UTF-8, and one that SASLprep forbids" {
+	has_gsasl
+	serve --user $'alice:s\u00e9same \u2460' --sasl SCRAM-SHA-256
+	message m1 one
+	rc "auth scram-sha-256" $'password s\u00e9same \u2460'
+	run_poplar
+	expect_exit 0
+	rc "auth scram-sha-256" $'password s\xffsame'
+	run_poplar
+	expect_exit 78
+	says "user or password has a character that SASL does not allow"
+}

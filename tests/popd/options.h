@@ -78,6 +78,8 @@ struct options {
 	size_t answer_count;
 	struct words capa;
 	const char *greeting;
+	const char *sasl; /* mechanisms, blanks between them */
+	bool sasl_other_tls;
 	bool apop, no_capa, no_uidl, no_top, no_pipelining, uidl_err;
 	bool no_delete, lock, quit_eof, reverse;
 	/* script */

@@ -8,6 +8,7 @@
 
 #include "mailbox.h"
 #include "pop3.h"
+#include "sasl.h"
 #include "server.h"
 #include "session.h"
 #include "text.h"
@@ -32,6 +33,7 @@ pop3_run(const struct options *o)
 	};
 	struct ending_of_server ending;
 
+	sasl_check(o);
 	p->options = o;
 	p->store = store_open(o);
 	pthread_mutex_init(&p->mutex, NULL);

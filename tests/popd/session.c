@@ -9,6 +9,7 @@
 #include "log.h"
 #include "mailbox.h"
 #include "pop3.h"
+#include "sasl.h"
 #include "session.h"
 #include "text.h"
 
@@ -138,6 +139,18 @@ do_apop(struct session *s, const char *argument)
 		log_in(s);
 }
 
+static void
+do_auth(struct session *s, const char *argument)
+{
+	char *user;
+
+	if (!sasl_exchange(s->c, argument, &user))
+		return;
+	free(s->user);
+	s->user = user;
+	log_in(s);
+}
+
 static bool
 offers_stls(const struct session *s)
 {
@@ -190,6 +203,10 @@ do_capa(struct session *s, const char *argument)
 		reply(s, "PIPELINING");
 	if (offers_stls(s))
 		reply(s, "STLS");
+	if (o->sasl != NULL) {
+		stream_puts(s->out, "SASL ");
+		reply(s, o->sasl);
+	}
 	for (size_t i = 0; i < o->capa.count; i++)
 		reply(s, o->capa.word[i]);
 	reply(s, "USER\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n.");
@@ -387,6 +404,7 @@ static const struct command commands[] = {
     {"USER", do_user, AUTHORIZATION},
     {"PASS", do_pass, AUTHORIZATION},
     {"APOP", do_apop, AUTHORIZATION},
+    {"AUTH", do_auth, AUTHORIZATION},
     {"STLS", do_stls, AUTHORIZATION},
     {"CAPA", do_capa, ANY_STATE},
     {"QUIT", do_quit, ANY_STATE},

@@ -83,6 +83,13 @@ stream_tls_version(const struct stream *s)
 	return s->tls == NULL ? NULL : tls_version(s->tls);
 }
 
+size_t
+stream_tls_binding(
+    const struct stream *s, void *data, size_t size, bool *exporter)
+{
+	return s->tls == NULL ? 0 : tls_binding(s->tls, data, size, exporter);
+}
+
 /* Remembers when the octets up to in_end came. */
 static void
 note_arrival(struct stream *s)

@@ -92,6 +92,10 @@ bool stream_start_tls(struct stream *s, struct tls_server *server, int64_t wait,
     const char **why);
 const char *stream_tls_version(const struct stream *s); /* NULL without */
 
+/* As tls_binding; 0 without TLS. */
+size_t stream_tls_binding(
+    const struct stream *s, void *data, size_t size, bool *exporter);
+
 /* Sends close_notify alone. */
 void stream_close_notify(struct stream *s);
 

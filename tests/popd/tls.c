@@ -205,6 +205,28 @@ tls_version(struct tls *t)
 	    gnutls_protocol_get_version(t->session));
 }
 
+size_t
+tls_binding(struct tls *t, void *data, size_t size, bool *exporter)
+{
+	gnutls_channel_binding_t kind = GNUTLS_CB_TLS_UNIQUE;
+	gnutls_datum_t binding;
+	size_t n = 0;
+
+#if GNUTLS_VERSION_NUMBER >= 0x030702
+	if (gnutls_protocol_get_version(t->session) == GNUTLS_TLS1_3)
+		kind = GNUTLS_CB_TLS_EXPORTER;
+#endif
+	*exporter = kind != GNUTLS_CB_TLS_UNIQUE;
+	if (gnutls_session_channel_binding(t->session, kind, &binding) < 0)
+		return 0;
+	if (binding.size <= size) {
+		n = binding.size;
+		memcpy(data, binding.data, n);
+	}
+	gnutls_free(binding.data);
+	return n;
+}
+
 void
 tls_free(struct tls *t)
 {

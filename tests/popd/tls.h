@@ -47,6 +47,12 @@ bool tls_pending(struct tls *t);
 /* Sends close_notify, waiting for room at most until the deadline. */
 void tls_bye(struct tls *t, int out, int64_t deadline);
 
+/*
+ * What is the same at both ends of this connection alone: tls-exporter with
+ * TLS 1.3, else tls-unique.  Its octets, 0 if there is none or no room.
+ */
+size_t tls_binding(struct tls *t, void *data, size_t size, bool *exporter);
+
 /* Version name, as "TLS1.3". */
 const char *tls_version(struct tls *t);
 
