@@ -3,6 +3,11 @@
 # Where passwords come from, in which order, and that they stay there.
 
 load lib
+load dovecot
+
+teardown() {
+	stop_dovecot
+}
 
 setup() {
 	poplar_setup
@@ -398,6 +403,50 @@ no_descriptor() {
 	run_alone
 	gpgconf --kill all 3>&- || true
 	logged_in_with sesame
+}
+
+# lets_in SOURCE [rc line ...]: by each method, under TLS of either kind, the
+# Dovecot that was started lets that account in, which tells nobody why.
+lets_in() {
+	local source=$1 method port
+	shift
+	for method in user plain cram-md5; do
+		for port in "$PORT on" "$TLS_PORT off"; do
+			rc_without_password "tls on" "port ${port% *}" \
+			    "tls_starttls ${port#* }" "user bob" \
+			    "tls_trust_file $DIR/certs/ca.pem" \
+			    "auth $method" "$@"
+			run_alone -d 7<"$HOME/secret"
+			[ "$status" -eq 0 ] || {
+				printf '%s\n' "$source $method $port" "$stderr" >&2
+				return 1
+			}
+			[[ $stderr != *"$secret"* ]]
+			[[ $stderr != *"$(printf %s "$secret" | base64)"* ]]
+		done
+	done
+}
+
+@test "Dovecot lets in whom each source gives a password of odd characters" {
+	local secret=' "s%e$a\\m`e ü#'
+	find_dovecot
+	start_dovecot "plain cram-md5"
+	printf 'bob:{PLAIN}%s:%s:%s::%s::\n' "$secret" "$(id -u "$OWNER")" \
+	    "$(id -g "$OWNER")" "$DIR/mail" >>"$DIR/users"
+	mkdir -p "$DIR/mail/cur" "$DIR/mail/new" "$DIR/mail/tmp"
+	[ "$(id -u)" -ne 0 ] || chown -R "$OWNER" "$DIR/mail"
+	printf '%s\n' "$secret" >"$HOME/secret"
+	lets_in password "password \"$secret\""
+	lets_in passwordeval "passwordeval cat ~/secret"
+	lets_in passwordfd "passwordfd 7"
+	printf '#!/bin/sh\ncat ~/secret\n' >"$BATS_TEST_TMPDIR/bin/secret-tool"
+	lets_in key-ring
+	printf 'machine 127.0.0.1 login bob password "%s"\n' \
+	    "$(sed 's/["\\]/\\&/g' "$HOME/secret")" | netrc
+	lets_in netrc
+	credential poplar.test <"$HOME/secret"
+	rm "$HOME/.netrc"
+	lets_in credential
 }
 
 @test "nothing found: 77 for that account, and where one could be" {
