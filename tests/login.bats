@@ -395,13 +395,15 @@ unwelcome() {
 }
 
 @test "Download exceed: the rest stays, and how to get it" {
-	messages 2
-	serve --resp 'RETR 2=-ERR Download exceed'
+	messages 3
+	serve --resp 'RETR 2=-ERR Download exceed' \
+	    --resp 'RETR 4=-ERR Download exceed'
 	rc
 	run_poplar
 	expect_exit 75
 	says "message 2: server says no to RETR 2: Download exceed" \
-	    "hint: " max_messages
+	    "hint: " max_messages "message 4: "
+	[ "$(grep -c 'hint: ' <<<"$stderr")" -eq 1 ]
 	assert_equal "$(delivered)" 2
 }
 

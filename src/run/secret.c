@@ -339,10 +339,13 @@ static char *
 from_terminal(const struct account *account, int parent, struct err *err)
 {
 	struct event event = {.type = EVENT_PROMPT};
-	char *secret;
+	char user[256], server[256], *secret;
 
 	snprintf(event.text, sizeof(event.text), "password for %s at %s",
-	    account->user, account->server);
+	    text_escape(
+		user, sizeof(user), account->user, strlen(account->user)),
+	    text_escape(server, sizeof(server), account->server,
+		strlen(account->server)));
 	event_send(parent, &event);
 	secret =
 	    event_receive_secret(parent, wait_clock() + PROMPT_TIMEOUT, err);

@@ -83,8 +83,12 @@ int
 session_refused(struct session *session, const struct client_reply *reply,
     enum err_class usual, struct err *err)
 {
+	const struct advice *before = session->advice;
+
 	client_refused(reply, session_judge(session, reply, usual), err);
-	session_advise(session, err);
+	/* For a thousand messages once. */
+	if (session->advice == NULL || session->advice != before)
+		session_advise(session, err);
 	return -1;
 }
 

@@ -55,7 +55,8 @@ enum err_class session_judge(struct session *session,
 /* To the text of that no the hint that is known; false: none is. */
 bool session_advise(const struct session *session, struct err *err);
 
-/* Both, with the text of client_refused between them.  Always returns -1. */
+/* Both, with the text of client_refused between them, but the same hint not
+ * twice in a row.  Always returns -1. */
 int session_refused(struct session *session, const struct client_reply *reply,
     enum err_class usual, struct err *err);
 
