@@ -533,15 +533,35 @@ limited() {
 	assert_mbox_equals_box "$HOME/mbox"
 }
 
+@test "what may not be used is 73, by name and before any connection" {
+	local place
+	messages 1
+	serve
+	for place in Maildir Maildir/new Maildir/cur Maildir/tmp mbox state; do
+		rm -rf "$HOME/Maildir"
+		mkdir -p "$HOME/Maildir/new" "$HOME/Maildir/cur" \
+		    "$HOME/Maildir/tmp"
+		: >"$HOME/mbox"
+		: >"$HOME/state"
+		chmod 0 "$HOME/$place"
+		rc "uidls_file ~/state"
+		[ "$place" != mbox ] || rc "uidls_file ~/state" "delivery mbox ~/mbox"
+		run_mortal
+		chmod 700 "$HOME/$place"
+		expect_exit 73
+		says "$HOME/$place" "Permission denied"
+	done
+	not logged connect
+}
+
 @test "mbox: where no dotlock can be made, the fcntl lock has to do" {
-	[ "$(id -u)" -ne 0 ] || skip "root may write to every directory"
 	messages 1
 	mkdir "$HOME/spool"
 	: >"$HOME/spool/mbox"
 	chmod 555 "$HOME/spool"
 	serve
 	rc "delivery mbox ~/spool/mbox"
-	run_poplar -v
+	run_mortal -v
 	chmod 755 "$HOME/spool"
 	expect_exit 0
 	[[ $stderr == *lock* ]]

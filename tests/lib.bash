@@ -165,6 +165,17 @@ run_poplar() {
 	run --separate-stderr poplar "$@"
 }
 
+# As run_poplar, but by somebody who may not do everything, even if it is root.
+run_mortal() {
+	local as=()
+	if [ "$(id -u)" -eq 0 ]; then
+		command -v setpriv >/dev/null || skip "setpriv is not installed"
+		as=(setpriv --bounding-set=-all --inh-caps=-all)
+	fi
+	run --separate-stderr timeout -k 5 60 "${as[@]}" "$POPLAR" "$@" \
+	    </dev/null
+}
+
 # expect_exit CODE
 expect_exit() {
 	[ "$status" -eq "$1" ] || {

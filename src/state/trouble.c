@@ -199,6 +199,14 @@ open_attempt(struct seen *seen)
 	return seen->attempt_fd != -1 ? 0 : -1;
 }
 
+/* A directory that is closed to us, around a file that is not, is no reason to
+ * fetch nothing: only what kills this run would not be known to the next. */
+static bool
+is_forbidden(int error)
+{
+	return error == EACCES || error == EPERM || error == EROFS;
+}
+
 int
 seen_attempt(struct seen *seen, const char *id, struct err *err)
 {
@@ -208,7 +216,8 @@ seen_attempt(struct seen *seen, const char *id, struct err *err)
 	if (seen->read_only || id[0] == '\0')
 		return 0;
 	if (seen->attempt_fd == -1 && open_attempt(seen) == -1)
-		return attempt_failed(seen, "open", err);
+		return is_forbidden(errno) ? 0
+					   : attempt_failed(seen, "open", err);
 	line->len = 0;
 	put_attempt(seen, line, id, strlen(id));
 	/* Nothing may be left of a longer one. */
