@@ -169,8 +169,8 @@ publish_batch(struct retrieval *r, struct err *err)
 	if (deliver_publish(r->deliver, err) == -1)
 		return err_prefix(err, "deliver");
 	seen_published(fetch->seen);
-	if (deliver_holds_lock(r->deliver) &&
-	    seen_flush(fetch->seen, true, err) == -1)
+	/* Said at once, a reader may move them about even if this run dies. */
+	if (seen_flush(fetch->seen, deliver_holds_lock(r->deliver), err) == -1)
 		return err_prefix(err, "state");
 	return 0;
 }
