@@ -90,12 +90,18 @@ secret() {
 # forgets [rc line ...]: the worker of such an account, logged in, has no trace
 # of the secret in its memory.
 forgets() {
+	local pid
 	serve --at RETR --stall-after 0
 	rc_without_password "$@"
 	"$POPLAR" </dev/null 2>/dev/null 3>&- &
 	pids+=($!)
 	eventually grep -q 'RETR 1' "$LOG"
 	grep -q "PASS $(secret)" "$LOG"
+	for pid in "${pids[-1]}" "$(worker_of "${pids[-1]}")"; do
+		run grep -c "$(secret)" "/proc/$pid/cmdline" "/proc/$pid/environ"
+		refute_line --regexp ':[1-9]'
+		assert_line "/proc/$pid/environ:0"
+	done
 	run gcore -o "$BATS_TEST_TMPDIR/core" "$(worker_of "${pids[-1]}")"
 	run grep -c "$(secret)" "$BATS_TEST_TMPDIR"/core.*
 	assert_output 0

@@ -221,6 +221,41 @@ rfc1939="<1896.697170952@dbc.mtview.ca.us>"
 	assert_maildir_equals_box
 }
 
+@test "UTF8 before AUTH, and its refusal is none of the login" {
+	for answer in '+OK' '-ERR not for you'; do
+		play <<-X
+			S: +OK
+			C: CAPA
+			S: +OK
+			S: SASL PLAIN
+			S: TOP
+			S: UIDL
+			S: UTF8
+			S: .
+			C: UTF8
+			S: $answer
+			C: AUTH PLAIN $(printf '\0alice\0sesame' | base64)
+			S: +OK
+			C: CAPA
+			S: -ERR
+			C: STAT
+			S: +OK 0 0
+			C: UIDL
+			S: +OK
+			S: .
+			C: LIST
+			S: +OK
+			S: .
+			C: QUIT
+			S: +OK
+		X
+		rc "auth plain"
+		run_poplar
+		expect_exit 0
+		assert_played
+	done
+}
+
 @test "a wrong password: 77, and where to look" {
 	serve --user alice:other
 	rc
