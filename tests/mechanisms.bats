@@ -16,6 +16,7 @@ setup() {
 	as_delivered "$BOX/m1" >"$DIR/mail/new/1700000001.m1.host"
 	[ "$(id -u)" -ne 0 ] || chown -R "$OWNER" "$DIR/mail"
 	write_oauth2
+	[[ $BATS_TEST_DESCRIPTION != *gssapi* ]] || start_kdc
 	start_dovecot "${MECHANISMS//$'\n'/ }" "$DIR/more.conf"
 }
 
@@ -50,6 +51,64 @@ write_oauth2() {
 		  mechanisms = external
 		  args = nopassword=y
 		}
+	EOF
+}
+
+# A realm of our own: alice, whose password is sesame, and the server.
+start_kdc() {
+	local program kdc_port
+	PATH=$PATH:/usr/sbin
+	for program in krb5kdc kadmin.local kdb5_util kinit; do
+		command -v "$program" >/dev/null ||
+		    skip "$program is not installed"
+	done
+	[ -e /usr/lib/dovecot/modules/auth/libmech_gssapi.so ] ||
+	    skip "dovecot-gssapi is not installed"
+	kdc_port=$(free_port)
+	export KRB5_CONFIG=$DIR/krb5.conf KRB5_KDC_PROFILE=$DIR/kdc.conf
+	export KRB5CCNAME=FILE:$DIR/tickets
+	mkdir "$DIR/kdc"
+	cat >"$KRB5_CONFIG" <<-EOF
+		[libdefaults]
+		  default_realm = EXAMPLE.ORG
+		  dns_lookup_kdc = false
+		  dns_lookup_realm = false
+		  dns_canonicalize_hostname = false
+		  rdns = false
+		[realms]
+		  EXAMPLE.ORG = {
+		    kdc = 127.0.0.1:$kdc_port
+		  }
+		[domain_realm]
+		  localhost = EXAMPLE.ORG
+	EOF
+	cat >"$KRB5_KDC_PROFILE" <<-EOF
+		[kdcdefaults]
+		  kdc_listen = 127.0.0.1:$kdc_port
+		  kdc_tcp_listen = 127.0.0.1:$kdc_port
+		[realms]
+		  EXAMPLE.ORG = {
+		    database_name = $DIR/kdc/principal
+		    key_stash_file = $DIR/kdc/stash
+		    acl_file = $DIR/kdc/acl
+		  }
+		[logging]
+		  kdc = FILE:$DIR/kdc/log
+	EOF
+	kdb5_util create -s -P master -r EXAMPLE.ORG
+	kadmin.local -q "addprinc -pw sesame alice"
+	kadmin.local -q "addprinc -randkey pop/localhost"
+	kadmin.local -q "ktadd -k $DIR/keytab pop/localhost"
+	chmod a+r "$DIR/keytab"
+	krb5kdc -n -r EXAMPLE.ORG >"$DIR/kdc/output" 2>&1 3>&- </dev/null &
+	pids+=("$!")
+	eventually listens "$kdc_port"
+	MECHANISMS+=" gssapi"
+	cat >>"$DIR/more.conf" <<-EOF
+		auth_krb5_keytab = $DIR/keytab
+		auth_gssapi_hostname = localhost
+		auth_realms = EXAMPLE.ORG
+		import_environment = KRB5_CONFIG=$DIR/krb5.conf
 	EOF
 }
 
@@ -154,4 +213,18 @@ has_gsasl() {
 	PORT=$TLS_PORT
 	by on "tls on" "tls_certcheck off"
 	[[ $stderr == *"login: SCRAM-SHA-256 (no secret"* ]]
+}
+
+@test "dovecot: gssapi with a ticket of Kerberos, and with another's" {
+	has_gsasl
+	echo sesame | kinit alice
+	rc "host localhost" "auth gssapi"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -d
+	expect_exit 0
+	assert_maildir_equals_box
+	rc "host localhost" "auth gssapi" "user bob"
+	run_poplar
+	expect_exit 77
+	says "login: server says no to AUTH GSSAPI"
 }
