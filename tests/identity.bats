@@ -110,6 +110,104 @@ runs() {
 	[ "$(ls "$BOX" | wc -l)" -eq 5 ]
 }
 
+# as_reply FILE: the answer to a RETR for it, as --resp wants it.
+as_reply() {
+	printf '+OK %s octets\\r\\n' "$(wc -c <"$BOX/$1")"
+	sed 's/\r$/\\r\\n/' "$BOX/$1" | tr -d '\n'
+	printf '.'
+}
+
+# delivers_once LINE ...: with a server of five messages and the answers in
+# $lie, which it gives in the first run only, each comes once in two.
+delivers_once() {
+	rm -rf "$HOME/Maildir" "$HOME/.local"
+	mkdir -p "$HOME/Maildir/new" "$HOME/Maildir/cur" "$HOME/Maildir/tmp"
+	serve "${lie[@]}"
+	rc "$@"
+	run_poplar
+	[[ $status == 7[56] ]]
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	stop_server
+}
+
+@test "a reply too many, or none: nothing wrong is kept, nothing comes twice" {
+	local i n extra how way
+	local mda='delivery mda cat >"$(mktemp "$HOME/Maildir/new/XXXXXX")"'
+	for i in 1 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	n=$(($(cat "$BOX"/* | wc -c)))
+	for how in "pipelining on" "pipelining off"; do
+		for way in "delivery maildir ~/Maildir" "$mda"; do
+			for extra in '-ERR no' '+OK' '+OK 12 octets'; do
+				lie=(--resp "RETR 3#1=$extra\\r\\n$(as_reply m3)")
+				delivers_once "$how" "$way"
+				lie=(--resp "RETR 3#1=$(as_reply m3)\\r\\n$extra")
+				delivers_once "$how" "$way"
+			done
+		done
+	done
+	# The third one's reply is missing.
+	lie=(--resp "RETR 3#1=$(as_reply m4)" --resp "RETR 4#1=$(as_reply m5)"
+	    --resp "RETR 5#1=+OK 5 $n")
+	delivers_once "pipelining on"
+	lie=(--resp "RETR 3#1=+OK 5 $n")
+	delivers_once "pipelining on" "$mda"
+	# So is its text.
+	lie=(--resp "RETR 3#1=+OK")
+	delivers_once "pipelining on"
+	delivers_once "pipelining on" "$mda"
+}
+
+@test "without pipelining a reply that comes late is noticed, too" {
+	local i
+	for i in 1 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	lie=(--resp "RETR 3#1=-ERR no\\r\\n$(as_reply m3)" --drip 1)
+	delivers_once "pipelining off"
+}
+
+@test "a message whose answer never fits does not stop the others" {
+	local i how lie all=$BATS_TEST_TMPDIR/all
+	mkdir "$all"
+	for i in 1 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	cp "$BOX"/* "$all"
+	for lie in "-ERR no\\r\\n$(as_reply m3)" "+OK\\r\\n$(as_reply m3)" \
+	    "$(as_reply m3)\\r\\n+OK" '+OK' 'garbage'; do
+		for how in "pipelining on" "pipelining off"; do
+			rm -rf "$HOME/Maildir" "$HOME/.local"
+			cp "$all"/* "$BOX"
+			serve --resp "RETR 3=$lie"
+			rc "$how" "keep off" "timeout 1"
+			for i in 1 2 3 4 5; do
+				run_poplar
+			done
+			stop_server
+			# In the end it is the first, and no lie any more.
+			assert_equal "$(ls "$BOX" | grep -v m3)" ""
+			for i in 1 2 4 5; do
+				assert_equal "$(grep -rlc "good $i" \
+				    "$HOME/Maildir/new" | wc -l)" 1
+			done
+		done
+	done
+}
+
+@test "a message that begins as a reply does is a message" {
+	printf '+OK\r\nSubject: x\r\n\r\n+OK\r\n' >"$BOX/m1"
+	printf -- '-ERR what: x\r\n\r\nbody\r\n' >"$BOX/m2"
+	message m3 three
+	serve
+	rc
+	runs
+	assert_maildir_equals_box
+}
+
 @test "sizes that are all too large are a habit of the server, no forgery" {
 	messages 5
 	serve --size-off 100

@@ -200,6 +200,12 @@ client_queued(const struct client *client)
 	return client->count;
 }
 
+enum client_command
+client_next(const struct client *client)
+{
+	return client->count > 0 ? slot(client, 0)->command : CMD_GREETING;
+}
+
 void
 client_drop_unsent(struct client *client)
 {

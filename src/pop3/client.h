@@ -71,6 +71,9 @@ void client_queue_message(struct client *client, enum client_command command,
 /* Commands that are queued or in flight. */
 size_t client_queued(const struct client *client);
 
+/* The oldest of them; CMD_GREETING if there is none. */
+enum client_command client_next(const struct client *client);
+
 /* Forget the commands that were not sent yet. */
 void client_drop_unsent(struct client *client);
 

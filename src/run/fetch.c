@@ -431,6 +431,53 @@ plan_entries(struct fetch *fetch, bool failed, struct err *err)
 	return 0;
 }
 
+struct troubled {
+	uint64_t turn;
+	uint32_t message;
+};
+
+static int
+compare_turns(const void *a, const void *b)
+{
+	const struct troubled *x = a, *y = b;
+
+	return (x->turn > y->turn) - (x->turn < y->turn);
+}
+
+/* The one that failed last comes last: whatever ends the session at it, the
+ * others have their turns. */
+static void
+order_troubled(struct fetch *fetch)
+{
+	uint32_t *wanted = fetch->plan.wanted + fetch->plan.n_untroubled;
+	size_t n = fetch->plan.n_wanted - fetch->plan.n_untroubled;
+	struct troubled *troubled = mem_alloc((n + 1) * sizeof(*troubled));
+
+	for (size_t i = 0; i < n; i++) {
+		const struct seen_trouble *known = seen_trouble(fetch->seen,
+		    listing_id(
+			&fetch->listing, &fetch->listing.messages[wanted[i]]));
+
+		troubled[i] = (struct troubled){
+		    known != NULL ? known->turn : 0, wanted[i]};
+	}
+	qsort(troubled, n, sizeof(*troubled), compare_turns);
+	for (size_t i = 0; i < n; i++)
+		wanted[i] = troubled[i].message;
+	free(troubled);
+}
+
+static int
+plan_troubled(struct fetch *fetch, struct err *err)
+{
+	if (!seen_has_troubles(fetch->seen))
+		return 0;
+	if (plan_entries(fetch, true, err) == -1)
+		return -1;
+	order_troubled(fetch);
+	return 0;
+}
+
 static int
 make_plan(struct fetch *fetch, struct err *err)
 {
@@ -441,8 +488,7 @@ make_plan(struct fetch *fetch, struct err *err)
 	if (plan_entries(fetch, false, err) == -1)
 		return -1;
 	fetch->plan.n_untroubled = fetch->plan.n_wanted;
-	if (seen_has_troubles(fetch->seen) &&
-	    plan_entries(fetch, true, err) == -1)
+	if (plan_troubled(fetch, err) == -1)
 		return -1;
 	event.counts.messages = fetch->plan.n_wanted;
 	event.counts.octets = fetch->plan.octets;

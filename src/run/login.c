@@ -92,6 +92,16 @@ queue_method(struct session *session, const char *secret, struct err *err)
 	return 0;
 }
 
+/* Whoever does so may have any command answered with yes, secrets too. */
+static int
+refuse_early_reply(struct session *session, struct err *err)
+{
+	if (!client_unasked_input(session->client))
+		return 0;
+	return err_set(
+	    err, ERR_PROTOCOL, "login: the server answers before it is asked");
+}
+
 int
 login_queue(struct session *session, const char *secret, struct err *err)
 {
@@ -99,9 +109,8 @@ login_queue(struct session *session, const char *secret, struct err *err)
 
 	if (choose_method(session, secret, err) == -1)
 		return err_prefix(err, "login");
-	if (client_unasked_input(client))
-		return err_set(err, ERR_PROTOCOL,
-		    "login: the server answers before it is asked");
+	if (refuse_early_reply(session, err) == -1)
+		return -1;
 	if (session->capa.utf8 &&
 	    client_queue(client, CMD_UTF8, NULL, err) == -1)
 		return -1;
@@ -175,6 +184,8 @@ read_replies(struct session *session, struct err *err)
 	struct client_reply reply;
 
 	do {
+		if (refuse_early_reply(session, err) == -1)
+			return -1;
 		if (client_reply(session->client, &reply, err) == -1)
 			return err_prefix(err, "login");
 		if (!reply.ok && reply.command != CMD_UTF8) {

@@ -25,9 +25,17 @@ struct retrieval {
 	struct msg *msg;
 	size_t next;	   /* of wanted, to be asked for */
 	size_t next_reply; /* of wanted, to be answered */
-	bool inexact;	   /* a message was not as large as listed */
-	bool sizes_lie;	   /* of this server, though it is in step */
-	bool forged;	   /* it was not in step, nothing can be believed */
+	size_t proven;	   /* of wanted, replies that fit */
+	size_t unproven;   /* asked for since STAT was asked last */
+	uint64_t unproven_octets;
+	size_t proof_messages; /* so many unproven at most */
+	bool asked_for_proof;
+	bool inexact;	     /* since the last proof one had another size */
+	uint32_t *not_given; /* since then: what the server refused */
+	size_t n_not_given;
+	bool cautious;	/* each message is proven and committed by itself */
+	bool sizes_lie; /* of this server, though it is in step */
+	bool forged;	/* it was not in step, nothing can be believed */
 
 	struct received *batch;
 	size_t n_batch;
@@ -46,6 +54,8 @@ struct retrieval {
 	int sink_status;   /* of the delivery: DELIVER_OK and so on */
 	uint64_t size_cap; /* octets, of skipsize and killsize */
 	bool is_over_cap;  /* the message in the making */
+	char first[5];	   /* what it begins with */
+	size_t n_first;
 
 	uint32_t tried;	   /* message whose attempt has no end yet, or NONE */
 	uint32_t *refused; /* messages that failed by their own fault */
@@ -63,6 +73,10 @@ void retrieval_end(struct retrieval *r);
 
 /* retrieve.c: fetch what is wanted, and commit it. */
 int retrieval_fetch(struct retrieval *r, struct err *err);
+
+/* retrieve.c: what comes now has failed before: prove and commit each message
+ * by itself. */
+void retrieval_be_cautious(struct retrieval *r);
 
 /* retrieve.c: settle what can be when that has failed. */
 void retrieval_wind_up(struct retrieval *r, const struct err *why);

@@ -6,11 +6,14 @@
  *
  * A server that does not double the dots of a message lets its sender forge
  * the end of it, and even replies behind that, so that each later message
- * would pass for its successor.  Three things catch it.  A message is staged
- * only when a status line stands behind it.  One that is shorter than listed
- * stops the pipeline until STAT is answered as it was before.  And where sizes
- * were not those listed, STAT is asked once more before the last batch and all
- * deletions.
+ * would pass for its successor.  One that leaves a reply out, or says one too
+ * many, does the same by itself.  Four things catch it.  A message is staged
+ * only when a status line stands behind it.  In a pipeline STAT is asked among
+ * the messages, and a batch committed only when that was answered as it was
+ * before; without one, where anything was odd, before the last batch and all
+ * deletions.  A message that has not its listed size stops the pipeline until
+ * STAT is answered, unless that has shown that sizes lie here.  And one that
+ * begins with a status line must have its listed size.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +24,13 @@
 #include "base/wait.h"
 #include "run/retrieval.h"
 
-#define QUEUE_MAX 4096	  /* commands ahead; the window is smaller */
-#define BATCH_TIME 1000	  /* milliseconds that a batch may take */
-#define PROGRESS_TIME 100 /* milliseconds from one to the next */
-#define DRAIN_TIME 5000	  /* milliseconds to get back into step */
-#define STOP_TIME 1000	  /* the same after a request to stop */
+#define QUEUE_MAX 4096	       /* commands ahead; the window is smaller */
+#define BATCH_TIME 1000	       /* milliseconds that a batch may take */
+#define PROGRESS_TIME 100      /* milliseconds from one to the next */
+#define DRAIN_TIME 5000	       /* milliseconds to get back into step */
+#define STOP_TIME 1000	       /* the same after a request to stop */
+#define PROOF_MESSAGES 64      /* from one STAT to the next */
+#define PROOF_OCTETS (1 << 20) /* or so many octets of listed sizes */
 
 /* How far beyond its listed size a message may go: sizes are hints, but an
  * endless one must end. */
@@ -42,6 +47,19 @@ static struct client *
 client_of(const struct retrieval *r)
 {
 	return r->fetch->session.client;
+}
+
+static bool
+is_pipelined(const struct retrieval *r)
+{
+	return r->fetch->session.pipelining;
+}
+
+/* Is STAT asked among the messages? */
+static bool
+is_proven_often(const struct retrieval *r)
+{
+	return is_pipelined(r) || r->cautious;
 }
 
 static void
@@ -238,8 +256,8 @@ commit(struct retrieval *r, struct err *err)
 static bool
 batch_is_due(const struct retrieval *r)
 {
-	return r->n_batch >= r->batch_max ||
-	    r->batch_octets >= deliver_batch_octets(r->fetch->deliver) ||
+	return r->n_batch + r->proof_messages > r->batch_max ||
+	    r->batch_octets >= deliver_batch_octets(r->deliver) ||
 	    (r->n_batch > 0 && wait_clock() - r->batch_since >= BATCH_TIME);
 }
 
@@ -275,7 +293,7 @@ distrust_held(struct retrieval *r)
 	drop_held(r);
 }
 
-/* The session is in step behind it: into the batch.  -1 when the place
+/* A status line stands behind it: into the batch.  -1 when the place
  * failed. */
 static int
 stage_held(struct retrieval *r, struct err *err)
@@ -309,7 +327,13 @@ stage_held(struct retrieval *r, struct err *err)
 		r->batch_since = wait_clock();
 	r->batch[r->n_batch++] = r->held;
 	r->batch_octets += r->held.octets;
-	return batch_is_due(r) ? commit(r, err) : 0;
+	return 0;
+}
+
+static int
+commit_if_due(struct retrieval *r, struct err *err)
+{
+	return r->cautious || batch_is_due(r) ? commit(r, err) : 0;
 }
 
 /* Without a unique-id and TOP only now it shows what it is. */
@@ -357,8 +381,9 @@ hold(struct retrieval *r, uint32_t index, uint64_t octets)
 		drop_held(r);
 }
 
+/* Is it known to have another size than listed, and is that no habit? */
 static bool
-held_is_short(const struct retrieval *r)
+held_is_suspect(const struct retrieval *r)
 {
 	const struct listing_message *message;
 
@@ -366,32 +391,66 @@ held_is_short(const struct retrieval *r)
 		return false;
 	message = message_at(r, r->held.message);
 	return message->octets != LISTING_OCTETS_UNKNOWN &&
-	    r->held.octets < message->octets;
+	    r->held.octets != message->octets;
 }
 
 /* -- in step with the server -- */
 
+/* With one command in flight, and that never refused, nothing but the message
+ * that is held can be wrong. */
 static int
 out_of_step(struct retrieval *r, struct err *err)
 {
+	r->forged = r->forged || r->n_not_given > 0 || is_proven_often(r);
 	client_give_up(client_of(r));
 	return err_set(err, ERR_PROTOCOL,
 	    "retrieval: the server's answers do not fit what was asked; "
 	    "perhaps it does not double the dots of a message");
 }
 
+/* It was indeed for these that the server had a no. */
+static void
+note_not_given(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_not_given; i++)
+		trouble_failed(r, r->not_given[i], DELIVER_DEFERRED);
+	r->n_not_given = 0;
+}
+
+/* STAT is answered as at first: all that came before is what was asked. */
 static int
-check_stat(
+take_proof(
     struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
 	uint64_t count, octets;
 
-	if (reply->ok &&
+	if (!reply->ok ||
+	    !parse_stat(reply->text, reply->text_len, &count, &octets) ||
+	    count != r->fetch->listing.count) {
+		r->forged = true;
+		return out_of_step(r, err);
+	}
+	r->sizes_lie = r->sizes_lie || held_is_suspect(r);
+	r->inexact = false;
+	note_not_given(r);
+	r->proven = r->next_reply;
+	if (stage_held(r, err) == -1 || commit_if_due(r, err) == -1)
+		return -1;
+	r->n_proven = r->n_recorded;
+	return 0;
+}
+
+/* Where one message is all there is, its number and size may be the same. */
+static bool
+answers_stat(const struct retrieval *r, const struct client_reply *reply)
+{
+	const struct listing *listing = &r->fetch->listing;
+	uint64_t count, octets;
+
+	return listing->count > 1 &&
+	    listing->octets != LISTING_OCTETS_UNKNOWN &&
 	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
-	    count == r->fetch->listing.count)
-		return 0;
-	r->forged = true;
-	return out_of_step(r, err);
+	    count == listing->count && octets == listing->octets;
 }
 
 static int
@@ -426,8 +485,9 @@ drain(struct retrieval *r, struct err *err)
 }
 
 /*
- * A message is shorter than listed.  Do sizes lie here, or was that not its
- * end?  What is in flight is asked for once more when that is clear.
+ * A message has not its listed size.  Do sizes lie here, or is that another
+ * one, or not its end?  What is in flight is asked for once more when that is
+ * clear.
  */
 static int
 prove_step(struct retrieval *r, struct err *err)
@@ -441,10 +501,12 @@ prove_step(struct retrieval *r, struct err *err)
 		return err_prefix(err, "retrieval");
 	}
 	r->next = r->next_reply;
-	r->sizes_lie = true;
-	if (check_stat(r, &reply, err) == 0)
+	r->unproven = 0;
+	r->unproven_octets = 0;
+	if (take_proof(r, &reply, err) == 0)
 		return 0;
-	distrust_held(r);
+	if (!r->forged || !is_proven_often(r))
+		distrust_held(r);
 	return -1;
 }
 
@@ -455,6 +517,8 @@ take_piece(void *context, const char *data, size_t n, struct err *err)
 {
 	struct retrieval *r = context;
 
+	for (size_t i = 0; i < n && r->n_first < sizeof(r->first); i++)
+		r->first[r->n_first++] = data[i];
 	msg_feed(r->msg, data, n);
 	if (msg_size(r->msg) >= r->size_cap) {
 		r->is_over_cap = true;
@@ -489,6 +553,7 @@ begin(
 	what.tag = tag;
 	msg_begin(r->msg);
 	r->is_over_cap = false;
+	r->n_first = 0;
 	return deliver_begin(r->deliver, &what, err);
 }
 
@@ -526,22 +591,54 @@ give_up_message(struct retrieval *r, const struct listing_message *message,
 	return 0;
 }
 
-/* What came before a message that failed before must not fail with it. */
+/* The server did not give the message, or that may not have been meant for
+ * it: then what comes later is not what was asked. */
 static int
-secure_others(struct retrieval *r, uint32_t index, struct err *err)
+fail_at_server(struct retrieval *r, uint32_t index, struct err *err)
 {
-	const char *id = listing_id(&r->fetch->listing, message_at(r, index));
+	bool is_first = r->n_not_given == 0;
 
-	if (r->n_batch == 0 || seen_trouble(r->fetch->seen, id) == NULL)
+	trouble_tried(r);
+	r->not_given =
+	    mem_room(r->not_given, r->n_not_given, sizeof(*r->not_given));
+	r->not_given[r->n_not_given++] = index;
+	retrieval_complain(r, message_at(r, index)->number, err);
+	if (!is_first || is_proven_often(r))
 		return 0;
-	return commit(r, err);
+	if (commit(r, err) == -1)
+		return -1;
+	r->n_proven = r->n_recorded;
+	return 0;
 }
 
-/* 0: go on; -1: the session or the place is lost. */
-static int
-receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
+/* A reply too many, or a message that never came: what follows is taken for
+ * the text of this one. */
+static bool
+begins_with_reply(const struct retrieval *r)
 {
-	uint32_t index = r->wanted[r->next_reply++];
+	return (r->n_first >= 4 &&
+		   (memcmp(r->first, "+OK ", 4) == 0 ||
+		       memcmp(r->first, "+OK\n", 4) == 0)) ||
+	    (r->n_first >= 5 &&
+		(memcmp(r->first, "-ERR ", 5) == 0 ||
+		    memcmp(r->first, "-ERR\n", 5) == 0));
+}
+
+/* With more commands in flight nobody knows how many replies are gone. */
+static int
+refuse_reply(struct retrieval *r, uint32_t index, struct err *err)
+{
+	deliver_abort(r->deliver);
+	err_set(err, ERR_TEMPFAIL,
+	    "what came begins with a reply, and has not the size listed");
+	if (fail_at_server(r, index, err) == -1)
+		return -1;
+	return is_pipelined(r) ? out_of_step(r, err) : 0;
+}
+
+static int
+take_body(struct retrieval *r, uint32_t index, struct err *err)
+{
 	const struct listing_message *message = message_at(r, index);
 	struct client_body body = {
 	    .sink = take_piece,
@@ -549,28 +646,60 @@ receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
 	    .limit = limit_of(r, message),
 	};
 
-	if (!reply->ok) {
-		session_refused(&r->fetch->session, reply, ERR_TEMPFAIL, err);
-		trouble_failed(r, index, DELIVER_DEFERRED);
-		retrieval_complain(r, message->number, err);
-		return 0;
-	}
-	if (try_message(r, index, err) == -1 ||
-	    secure_others(r, index, err) == -1)
-		return -1;
 	r->sink_status = begin(r, message, err);
 	if (r->sink_status == DELIVER_FAILED)
 		return place_failed(r, err);
 	if (client_body(client_of(r), &body, err) == -1)
 		return give_up_message(r, message, &body, err);
+	if (begins_with_reply(r) && body.octets != message->octets)
+		return refuse_reply(r, index, err);
 	trouble_tried(r);
 	if (body.octets >= r->size_cap)
 		return leave_large(r, message, body.octets);
 	hold(r, index, body.octets);
-	return held_is_short(r) ? prove_step(r, err) : 0;
+	/* Perhaps the proof is on its way already. */
+	if (held_is_suspect(r) && client_next(client_of(r)) != CMD_STAT)
+		return prove_step(r, err);
+	return 0;
+}
+
+/* 0: go on; -1: the session or the place is lost. */
+static int
+receive(struct retrieval *r, const struct client_reply *reply, struct err *err)
+{
+	uint32_t index = r->wanted[r->next_reply++];
+
+	if (!reply->ok) {
+		session_refused(&r->fetch->session, reply, ERR_TEMPFAIL, err);
+		return fail_at_server(r, index, err);
+	}
+	if (answers_stat(r, reply))
+		return out_of_step(r, err);
+	if (try_message(r, index, err) == -1)
+		return -1;
+	return take_body(r, index, err);
 }
 
 /* -- all messages -- */
+
+/* In one flight with the messages it costs nothing.  The first message is asked
+ * for by itself: it tells whether sizes lie. */
+static void
+queue_proof(struct retrieval *r)
+{
+	struct err never;
+
+	if (!is_proven_often(r))
+		return;
+	if (r->asked_for_proof && r->next < r->n_wanted &&
+	    r->unproven < r->proof_messages &&
+	    r->unproven_octets < PROOF_OCTETS)
+		return;
+	client_queue(client_of(r), CMD_STAT, NULL, &never);
+	r->asked_for_proof = true;
+	r->unproven = 0;
+	r->unproven_octets = 0;
+}
 
 static void
 top_up(struct retrieval *r)
@@ -579,10 +708,17 @@ top_up(struct retrieval *r)
 	    r->next < r->n_wanted && client_queued(client_of(r)) < QUEUE_MAX) {
 		const struct listing_message *message =
 		    message_at(r, r->wanted[r->next++]);
+		uint64_t octets = message->octets != LISTING_OCTETS_UNKNOWN
+		    ? message->octets
+		    : 0;
 
-		client_queue_message(client_of(r), CMD_RETR, message->number,
-		    message->octets != LISTING_OCTETS_UNKNOWN ? message->octets
-							      : 0);
+		client_queue_message(
+		    client_of(r), CMD_RETR, message->number, octets);
+		r->unproven++;
+		/* A size without sense must not overflow. */
+		r->unproven_octets +=
+		    octets < PROOF_OCTETS ? octets : PROOF_OCTETS;
+		queue_proof(r);
 	}
 }
 
@@ -590,7 +726,7 @@ top_up(struct retrieval *r)
 static int
 try_next(struct retrieval *r, struct err *err)
 {
-	if (r->next_reply == r->next)
+	if (client_next(client_of(r)) != CMD_RETR)
 		return 0;
 	return try_message(r, r->wanted[r->next_reply], err);
 }
@@ -607,9 +743,11 @@ take_reply(struct retrieval *r, struct err *err)
 		return out_of_step(r, err);
 	if (client_reply(client_of(r), &reply, err) == -1)
 		return err_prefix(err, "retrieval");
-	if (reply.command == CMD_STAT && check_stat(r, &reply, err) == -1)
-		return -1;
+	if (reply.command == CMD_STAT)
+		return take_proof(r, &reply, err);
 	if (stage_held(r, err) == -1)
+		return -1;
+	if (!is_proven_often(r) && commit_if_due(r, err) == -1)
 		return -1;
 	if (reply.command == CMD_DELE)
 		take_deletion(r, &reply);
@@ -631,7 +769,7 @@ take_replies(struct retrieval *r, struct err *err)
 static int
 prove_end(struct retrieval *r, struct err *err)
 {
-	if (r->inexact) {
+	if (r->inexact || r->n_not_given > 0) {
 		if (client_queue(client_of(r), CMD_STAT, NULL, err) == -1 ||
 		    take_replies(r, err) == -1)
 			return -1;
@@ -641,6 +779,13 @@ prove_end(struct retrieval *r, struct err *err)
 	return stage_held(r, err);
 }
 
+void
+retrieval_be_cautious(struct retrieval *r)
+{
+	r->cautious = true;
+	r->proof_messages = 1;
+}
+
 int
 retrieval_fetch(struct retrieval *r, struct err *err)
 {
@@ -648,10 +793,12 @@ retrieval_fetch(struct retrieval *r, struct err *err)
 	    commit(r, err) == -1)
 		return -1;
 	r->n_proven = r->n_recorded;
+	r->proven = r->next_reply;
 	return 0;
 }
 
-/* Messages that failed before come last, so that they stop no others. */
+/* Messages that failed before come last, so that they stop no others, and
+ * each is proven by itself. */
 static int
 retrieve(struct retrieval *r, struct err *err)
 {
@@ -659,6 +806,7 @@ retrieve(struct retrieval *r, struct err *err)
 	if (retrieval_fetch(r, err) == -1)
 		return -1;
 	r->n_wanted = r->fetch->plan.n_wanted;
+	retrieval_be_cautious(r);
 	if (r->next < r->n_wanted && retrieval_fetch(r, err) == -1)
 		return -1;
 	if (trouble_judge(r, err) == -1 || queue_deletions(r, err) == -1)
@@ -692,13 +840,21 @@ keep_whole(struct retrieval *r, const struct err *why)
 
 	/* The line was lost behind it, and it has its listed size: no
 	 * status line is needed to believe that it is whole. */
-	if (why->class == ERR_TEMPFAIL && !held_is_short(r) &&
+	if (why->class == ERR_TEMPFAIL && !held_is_suspect(r) &&
 	    stage_held(r, &err) == -1) {
 		fetch_report(r->fetch, &err);
 		return;
 	}
 	if (commit(r, &err) == -1)
 		fetch_report(r->fetch, &err);
+}
+
+/* One of them did it, and must not be in the way of the others again. */
+static void
+distrust_unproven(struct retrieval *r)
+{
+	for (size_t i = r->proven; i < r->next_reply; i++)
+		trouble_broke(r, r->wanted[i]);
 }
 
 /* Whose attempt was it that had no end? */
@@ -709,8 +865,22 @@ blame(struct retrieval *r, bool stopped)
 		return;
 	if (stopped)
 		trouble_failed(r, r->tried, DELIVER_DEFERRED);
-	else if (!r->place_failed && !r->forged)
+	else if (!r->place_failed)
 		trouble_broke(r, r->tried);
+}
+
+static void
+find_fault(struct retrieval *r, const struct err *why, bool stopped)
+{
+	if (r->forged && is_proven_often(r)) {
+		distrust_unproven(r);
+		return;
+	}
+	note_not_given(r);
+	if (why->class == ERR_PROTOCOL && !stopped)
+		distrust_held(r);
+	if (!r->forged)
+		blame(r, stopped);
 }
 
 void
@@ -725,10 +895,7 @@ retrieval_wind_up(struct retrieval *r, const struct err *why)
 		undo_unproven(r);
 	else if (!stopped && !r->place_failed)
 		keep_whole(r, why);
-	if (why->class == ERR_PROTOCOL && !stopped)
-		distrust_held(r);
-	else
-		blame(r, stopped);
+	find_fault(r, why, stopped);
 	drop_held(r);
 	conn_limit(r->fetch->session.conn, stopped ? STOP_TIME : DRAIN_TIME);
 	if (client_in_step(client_of(r)))
@@ -752,6 +919,8 @@ retrieval_begin(struct retrieval *r, struct fetch *fetch,
 		: account->killsize,
 	    .tried = LISTING_NONE,
 	};
+	r->proof_messages =
+	    r->batch_max > PROOF_MESSAGES ? PROOF_MESSAGES : r->batch_max;
 	r->batch = mem_alloc(r->batch_max * sizeof(*r->batch));
 }
 
@@ -762,6 +931,7 @@ retrieval_end(struct retrieval *r)
 	free(r->batch);
 	free(r->recorded);
 	free(r->refused);
+	free(r->not_given);
 	free(r->due);
 	msg_free(r->msg);
 }

@@ -152,6 +152,7 @@ set_aside(struct retrieval *r, size_t n, struct err *err)
 	if (deliver != NULL) {
 		retrieval_begin(&aside, fetch, deliver, target);
 		aside.is_quarantine = true;
+		retrieval_be_cautious(&aside);
 		aside.wanted = r->refused;
 		aside.n_wanted = n;
 		status = fetch_aside(&aside, err);

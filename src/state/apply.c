@@ -120,6 +120,7 @@ apply_failed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	trouble->last = take_time(seen, fields);
 	if (trouble->known.first == 0)
 		trouble->known.first = trouble->last;
+	trouble->known.turn = ++seen->last_turn;
 	trouble->known.breaks =
 	    (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
 }

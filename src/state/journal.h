@@ -87,7 +87,8 @@ struct seen {
 
 	struct troubles troubles;
 	size_t n_troubles;
-	int attempt_fd; /* -1: no attempt yet */
+	uint64_t last_turn; /* of a failure */
+	int attempt_fd;	    /* -1: no attempt yet */
 	struct buf attempt;
 
 	struct buf window; /* a part of the file, for looking back */

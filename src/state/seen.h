@@ -179,6 +179,7 @@ struct seen_trouble {
 	time_t first;	     /* failure of all */
 	unsigned int blamed; /* how many were its own fault */
 	unsigned int breaks; /* attempts in a row in which the line broke */
+	uint64_t turn; /* greater than that of all that failed before it */
 };
 
 /* NULL if the last attempt did not fail; valid until the next record. */
