@@ -138,6 +138,48 @@ forgets() {
 	forgets "passwordfd 7"
 }
 
+# forgets_by METHOD MECHANISMS: the same after a login by SASL, and in base64.
+forgets_by() {
+	local form
+	serve --at RETR --stall-after 0 --sasl "$2" --user "alice:$(secret)$(secret)"
+	rc_without_password "auth $1" "passwordeval $HOME/pw"
+	start_poplar
+	eventually logged 'RETR 1'
+	logged "^1 C: AUTH ${1^^}"
+	run gcore -o "$BATS_TEST_TMPDIR/core" "$(worker_of "$RUN")"
+	# Who frees memory overwrites its first octets.
+	for form in "$(secret)" \
+	    "$( (secret; secret) | base64 -w 0 | tail -c +25 | tr -d =)" \
+	    "$( (printf '\0alice\0'; secret; secret) | base64 -w 0 |
+		tail -c +25 | tr -d =)"; do
+		run grep -c "$form" "$BATS_TEST_TMPDIR"/core.*
+		assert_output 0
+	done
+	rm "$BATS_TEST_TMPDIR"/core.*
+	kill "$RUN"
+	wait "$RUN" || true
+	stop_server
+	: >"$LOG"
+}
+
+@test "nor is it after a login by SASL" {
+	[ -r /proc/self/mem ] || skip "no /proc/PID/mem here"
+	[ "$(id -u)" -eq 0 ] || skip "only root may look"
+	command -v gcore >/dev/null || skip "gdb is not installed"
+	"$POPLAR" --version | grep -q 'GNU SASL 2' ||
+	    skip "built without GNU SASL"
+	case $(nm "$POPLAR" 2>/dev/null) in
+	*__asan*) skip "AddressSanitizer keeps what is freed" ;;
+	esac
+	message m1 one
+	printf '#!/bin/sh\nprintf "%%s%%s%%s%%s" xyz ZY987654321secret xyz ZY987654321secret\n' >"$HOME/pw"
+	chmod 700 "$HOME/pw"
+	for method in plain login cram-md5 digest-md5 scram-sha-1 \
+	    scram-sha-256; do
+		forgets_by "$method" "${method^^}"
+	done
+}
+
 @test "no process leaves a core or can be looked into by its user" {
 	local pid
 	[ -e /proc/self/limits ] || skip "no /proc here"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "pop3/gnu.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,13 +117,32 @@ gnu_open(const char *name, const struct sasl_params *params, struct err *err)
 	return gnu;
 }
 
+/* The library only frees what it was given or has computed. */
+static void
+wipe(Gsasl_session *session)
+{
+	static const Gsasl_property secrets[] = {GSASL_PASSWORD,
+	    GSASL_SCRAM_SALTED_PASSWORD, GSASL_SCRAM_SERVERKEY,
+	    GSASL_SCRAM_STOREDKEY};
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+		const char *value = gsasl_property_fast(session, secrets[i]);
+
+		/* Its own memory, which it shows to be read. */
+		if (value != NULL)
+			explicit_bzero((char *)(uintptr_t)value, strlen(value));
+	}
+}
+
 void
 gnu_close(struct gnu *gnu)
 {
 	if (gnu == NULL)
 		return;
-	if (gnu->session != NULL)
+	if (gnu->session != NULL) {
+		wipe(gnu->session);
 		gsasl_finish(gnu->session);
+	}
 	if (gnu->library != NULL)
 		gsasl_done(gnu->library);
 	free(gnu);

@@ -95,17 +95,15 @@ challenge(struct connection *c, const char *text, char *line)
 	return stream_flush(c->stream) && read_response(c, line);
 }
 
-/* line holds the first response, if there is one already. */
+/* line holds the first response; without one the library asks for it. */
 static bool
-talk(struct connection *c, Gsasl_session *session, char *line, bool has_line)
+talk(struct connection *c, Gsasl_session *session, char *line)
 {
 	char *out = NULL;
 	bool ok = true;
 	int r = GSASL_NEEDS_MORE;
 
-	if (!has_line)
-		ok = challenge(c, "", line);
-	else if (strcmp(line, "=") == 0)
+	if (strcmp(line, "=") == 0)
 		*line = '\0';
 	while (ok && r == GSASL_NEEDS_MORE) {
 		r = gsasl_step64(session, line, &out);
@@ -139,7 +137,7 @@ sasl_exchange(struct connection *c, const char *argument, char **user)
 	if (ok) {
 		set_binding(c, session);
 		strlcpy(line, argument + len + (argument[len] == ' '), LINE);
-		ok = talk(c, session, line, argument[len] == ' ');
+		ok = talk(c, session, line);
 		if (ok)
 			*user = text_copy(
 			    gsasl_property_fast(session, GSASL_AUTHID));
