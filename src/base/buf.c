@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#define PRINTED_USUALLY 32 /* bytes: more are formatted twice */
+
 char *
 buf_grow(struct buf *buf, size_t n)
 {
@@ -23,17 +25,21 @@ buf_grow(struct buf *buf, size_t n)
 void
 buf_printf(struct buf *buf, const char *fmt, ...)
 {
+	size_t room = PRINTED_USUALLY;
 	va_list ap;
 	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(buf_room(buf, room), room, fmt, ap);
 	va_end(ap);
 	if (n < 0)
 		return;
-	va_start(ap, fmt);
-	vsnprintf(buf_room(buf, (size_t)n + 1), (size_t)n + 1, fmt, ap);
-	va_end(ap);
+	if ((size_t)n >= room) {
+		room = (size_t)n + 1;
+		va_start(ap, fmt);
+		vsnprintf(buf_room(buf, room), room, fmt, ap);
+		va_end(ap);
+	}
 	buf->len += (size_t)n;
 }
 

@@ -62,18 +62,19 @@ is_proven_often(const struct retrieval *r)
 	return is_pipelined(r) || r->cautious;
 }
 
+static bool
+progress_is_due(const struct retrieval *r)
+{
+	return r->fetch->options->show_progress &&
+	    wait_clock() >= r->progress_at;
+}
+
 static void
 tell_progress(struct retrieval *r, uint64_t octets_more)
 {
 	struct event event = {.type = EVENT_PROGRESS};
-	int64_t now;
 
-	if (!r->fetch->options->show_progress)
-		return;
-	now = wait_clock();
-	if (now < r->progress_at)
-		return;
-	r->progress_at = now + PROGRESS_TIME;
+	r->progress_at = wait_clock() + PROGRESS_TIME;
 	event.counts = r->fetch->counts;
 	event.counts.messages += r->n_batch + r->holding;
 	event.counts.octets += r->batch_octets + octets_more;
@@ -525,7 +526,8 @@ take_piece(void *context, const char *data, size_t n, struct err *err)
 		return err_set(err, ERR_TEMPFAIL, "larger than listed");
 	}
 	r->sink_status = deliver_write(r->deliver, data, n, err);
-	tell_progress(r, msg_size(r->msg));
+	if (progress_is_due(r))
+		tell_progress(r, msg_size(r->msg));
 	return r->sink_status == DELIVER_OK ? 0 : -1;
 }
 
