@@ -572,7 +572,6 @@ not_yet() {
 }
 
 @test "keywords of later versions are refused: not supported yet" {
-	not_yet "tls_compat sha1"
 	not_yet "tls_cert_file /cert.pem"
 	not_yet "tls_key_file /key.pem"
 	not_yet "filter spamc"

@@ -711,6 +711,88 @@ keys() {
 	assert_nothing_leaked
 }
 
+@test "tls_compat tls1.0, and only then, talks to an old server, with a word" {
+	serve_tls server --tls-priorities NORMAL:-VERS-ALL:+VERS-TLS1.0
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "tls: TLS handshake: " "hint: the server may know no TLS newer" \
+	    "tls_compat tls1.0"
+	assert_nothing_leaked
+	rc_tls "tls_compat tls1.0"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	assert_maildir_equals_box
+	grep -q 'tls TLS1.0' "$LOG"
+	run_poplar -v
+	says "tls_compat tls1.0: this connection may be weaker"
+}
+
+@test "tls_compat sha1 for a certificate, and what a wrong preset says" {
+	serve_tls sha1
+	rc_tls "tls_compat small-dh"
+	run_poplar
+	expect_exit 76
+	says "insecure algorithm" "hint: " "tls_compat sha1" "SHA-256"
+	assert_nothing_leaked
+	rc_tls "tls_compat SHA1,small-dh"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	run_poplar --pretend
+	grep -qx 'tls_compat sha1 small-dh' <<<"$output"
+	run_poplar --tls-compat=sslv3
+	expect_exit 64
+}
+
+@test "tls_compat small-dh for a server with a prime of 1536 bits" {
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	local how
+	cd "$BATS_TEST_TMPDIR"
+	PORT=$(free_port)
+	openssl genpkey -genparam -algorithm DH -pkeyopt group:modp_1536 \
+	    -out dh.pem 2>openssl.err
+	mkfifo words
+	exec 9<>words
+	for how in '' small-dh; do
+		printf -- '-ERR another day\r\n' >&9
+		openssl s_server -quiet -tls1_2 -naccept 1 \
+		    -accept "127.0.0.1:$PORT" -cipher 'DHE:@SECLEVEL=0' \
+		    -dhparam dh.pem -cert "$(certs)/small.pem" \
+		    -key "$(certs)/small.key" <&9 >/dev/null 2>openssl.err \
+		    3>&- 9>&- &
+		pids+=($!)
+		eventually grep -q "$(printf ':%04X 00000000:0000 0A' "$PORT")" \
+		    /proc/net/tcp
+		rc "tls on" "tls_certcheck off" "tls_compat $how"
+		run_poplar
+		if [ -z "$how" ]; then
+			expect_exit 76
+			says "hint: the server's Diffie-Hellman prime" \
+			    "tls_compat small-dh"
+		else
+			expect_exit 75
+			says "another day"
+		fi
+		kill "${pids[-1]}" 2>/dev/null || true
+		wait "${pids[-1]}" || true
+	done
+}
+
+@test "tls_compat legacy-renegotiation for a server without RFC 5746" {
+	serve_tls server --tls-priorities \
+	    NORMAL:-VERS-TLS1.3:%DISABLE_SAFE_RENEGOTIATION
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "RFC 5746" "tls_compat legacy-renegotiation"
+	assert_nothing_leaked
+	run_poplar --tls-compat=legacy-renegotiation
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
 @test "tls_host_override is the name that the certificate must have" {
 	serve_tls wronghost
 	rc_tls "tls_host_override elsewhere.example.org"

@@ -100,6 +100,7 @@ struct account {
 	char *tls_crl_file;
 	struct conf_strings tls_fingerprint;
 	enum conf_switch tls_certcheck;
+	char *tls_compat; /* presets, blanks between them */
 	char *tls_priorities;
 	char *tls_host_override;
 	struct conf_delivery delivery;

@@ -432,6 +432,55 @@ const struct keyword_type value_text = {
     .clear = clear_string,
 };
 
+static bool
+is_choice(const char *choices, const char *word)
+{
+	size_t n = strlen(word);
+
+	while (*choices != '\0') {
+		size_t length = strcspn(choices, "|");
+
+		if (length == n && strncasecmp(choices, word, n) == 0)
+			return true;
+		choices += length;
+		choices += *choices == '|';
+	}
+	return false;
+}
+
+/* Some of the choices, with blanks or commas between them. */
+static bool
+parse_words(const struct keyword *keyword, const char *argument,
+    struct account *account, const char **why)
+{
+	char *copy = mem_dup(argument), *rest = copy, *word;
+	struct buf words = {0};
+	bool good = true;
+
+	while (good && (word = strsep(&rest, " \t,")) != NULL) {
+		if (word[0] == '\0')
+			continue;
+		good = is_choice(keyword->choices, word);
+		for (char *c = word; *c != '\0'; c++)
+			*c = (char)tolower((unsigned char)*c);
+		buf_printf(&words, "%s%s", words.len > 0 ? " " : "", word);
+	}
+	free(copy);
+	if (good)
+		store_string(keyword, account, mem_dup(buf_string(&words)));
+	buf_free(&words);
+	return good ||
+	    refuse(why, "not tls1.0, legacy-renegotiation, small-dh or sha1");
+}
+
+const struct keyword_type value_words = {
+    .size = sizeof(char *),
+    .parse = parse_words,
+    .print = print_string,
+    .own = own_string,
+    .clear = clear_string,
+};
+
 static char *
 print_secret(
     const struct keyword *keyword, const struct account *account, size_t i)

@@ -14,6 +14,7 @@ extern const struct keyword_type value_count;	/* uint64_t, 0 for off */
 extern const struct keyword_type value_size;	/* uint64_t, CONF_SIZE_OFF */
 extern const struct keyword_type value_limit;	/* the same, but not 0 */
 extern const struct keyword_type value_text;	/* char *, NULL for empty */
+extern const struct keyword_type value_words;	/* some of the choices */
 extern const struct keyword_type value_secret;
 extern const struct keyword_type value_descriptor; /* struct conf_descriptor */
 extern const struct keyword_type value_host;

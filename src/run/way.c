@@ -147,6 +147,7 @@ way_start_tls(struct session *session, struct err *err)
 	    .tofu_look_only = session->options->look_only,
 	    .certcheck = account->tls_certcheck == CONF_ON,
 	    .priorities = account->tls_priorities,
+	    .compat = account->tls_compat,
 	};
 	char *keys = mem_printf("%s.server-keys", account->uidls_file);
 	struct buf server = {0};
@@ -158,6 +159,10 @@ way_start_tls(struct session *session, struct err *err)
 	if (!params.certcheck && !tofu)
 		log_say(LOG_AT_WARNING,
 		    "tls_certcheck is off: anybody could be this server");
+	if (params.compat != NULL)
+		log_say(LOG_AT_VERBOSE,
+		    "tls_compat %s: this connection may be weaker than others",
+		    params.compat);
 	status = shake_hands(session, &params, err);
 	buf_free(&server);
 	free(keys);

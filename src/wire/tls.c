@@ -12,10 +12,12 @@
 
 #include <gnutls/gnutls.h>
 
+#include "base/buf.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/wait.h"
+#include "wire/compat.h"
 #include "wire/name.h"
 #include "wire/trust.h"
 
@@ -24,7 +26,9 @@
 #define NAME_SHOWN_MAX 128
 
 /* On top of what the system or the library thinks is good. */
-static const char default_priorities[] = "-VERS-TLS1.0:-VERS-TLS1.1";
+static const char default_priorities[] =
+    "-VERS-TLS1.0:-VERS-TLS1.1:%SAFE_RENEGOTIATION"
+    ":-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1";
 
 struct tls {
 	gnutls_session_t session;
@@ -97,27 +101,38 @@ push(gnutls_transport_ptr_t transport, const giovec_t *iov, int n)
  */
 
 static int
-set_priorities(
-    gnutls_session_t session, const char *priorities, struct err *err)
+refuse_priorities(const char *text, const char *at, int r, struct err *err)
 {
-	const char *at = NULL;
 	char word[NAME_SHOWN_MAX];
-	int r;
 
-	if (priorities != NULL)
-		r = gnutls_priority_set_direct(session, priorities, &at);
-	else
-		r = gnutls_set_default_priority_append(
-		    session, default_priorities, &at, 0);
-	if (r == 0)
-		return 0;
 	if (r != GNUTLS_E_INVALID_REQUEST || at == NULL || *at == '\0')
 		return err_set(err, ERR_CONFIG, "TLS priorities \"%s\": %s",
-		    priorities != NULL ? priorities : default_priorities,
-		    gnutls_strerror(r));
+		    text, gnutls_strerror(r));
 	text_escape(word, sizeof(word), at, strcspn(at, ":"));
 	return err_set(err, ERR_CONFIG,
 	    "TLS priorities: \"%s\" is no word that GnuTLS knows", word);
+}
+
+static int
+set_priorities(
+    gnutls_session_t session, const struct tls_params *params, struct err *err)
+{
+	const char *given = params->priorities, *at = NULL;
+	struct buf text = {0};
+	int r, status = 0;
+
+	buf_puts(&text, given != NULL ? given : default_priorities);
+	compat_append(params->compat, &text);
+	if (given != NULL)
+		r = gnutls_priority_set_direct(session, buf_string(&text), &at);
+	else
+		r = gnutls_set_default_priority_append(
+		    session, buf_string(&text), &at, 0);
+	if (r < 0)
+		status = refuse_priorities(buf_string(&text), at, r, err);
+	compat_limit(session, params->compat);
+	buf_free(&text);
+	return status;
 }
 
 static int
@@ -170,7 +185,7 @@ prepare(struct handshake *handshake)
 		    handshake->err, ERR_OS, "GnuTLS cannot start a session");
 	session = tls->session;
 	if (set_name(handshake) == -1 ||
-	    set_priorities(session, params->priorities, handshake->err) == -1 ||
+	    set_priorities(session, params, handshake->err) == -1 ||
 	    set_server_name(session, handshake->name, handshake->err) == -1)
 		return -1;
 	handshake->trust =
@@ -267,12 +282,11 @@ handshake_failed(struct handshake *handshake, int r)
 	else
 		err_set(err, ERR_PROTOCOL,
 		    "TLS handshake: the server refused: %s", alert_name(tls));
-	if (r == GNUTLS_E_UNSUPPORTED_VERSION_PACKET ||
-	    (r == GNUTLS_E_FATAL_ALERT_RECEIVED &&
-		gnutls_alert_get(tls->session) == GNUTLS_A_PROTOCOL_VERSION))
-		err_hint(err,
-		    "the server may know no TLS newer than 1.1; "
-		    "tls_priorities can allow it");
+	compat_hint(r,
+	    r == GNUTLS_E_FATAL_ALERT_RECEIVED
+		? (int)gnutls_alert_get(tls->session)
+		: -1,
+	    handshake->params->compat, err);
 	return -1;
 }
 

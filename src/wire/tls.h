@@ -24,6 +24,8 @@ struct tls_params {
 	bool tofu_look_only;	/* do not write to it */
 	bool certcheck;		/* false: anybody will do */
 	const char *priorities; /* GnuTLS priority string; NULL: default */
+	const char
+	    *compat; /* presets of compat.c, blanks between; NULL: none */
 };
 
 struct tls;

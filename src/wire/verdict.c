@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +321,17 @@ judge_chain(const struct certificate *certificate, unsigned int status,
 	gnutls_free(text.data);
 }
 
+static bool
+is_signed_by_sha1(const struct certificate *certificate)
+{
+	int algorithm =
+	    gnutls_x509_crt_get_signature_algorithm(certificate->x509);
+
+	return algorithm >= 0 &&
+	    gnutls_sign_get_hash_algorithm(
+		(gnutls_sign_algorithm_t)algorithm) == GNUTLS_DIG_SHA1;
+}
+
 /* One thing to do, for the problem that decides what helps. */
 static void
 hint_problem(
@@ -341,6 +353,11 @@ hint_problem(
 		    "the server's operator must renew it; until then, if you "
 		    "have compared the fingerprint: tls_fingerprint %s",
 		    certificate->fingerprint);
+	else if ((status & GNUTLS_CERT_INSECURE_ALGORITHM) != 0 &&
+	    is_signed_by_sha1(certificate))
+		err_hint(err,
+		    "it is signed by SHA-1, which others may forge; "
+		    "tls_compat sha1 goes on all the same");
 	else if (!is_for_host(certificate))
 		err_hint(err,
 		    "if one of these names is your provider's, say "

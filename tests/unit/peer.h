@@ -191,8 +191,10 @@ peer_accept(int fd, const struct peer_cert *cert, const char *priorities)
 	do
 		r = gnutls_handshake(session);
 	while (r < 0 && !gnutls_error_is_fatal(r));
-	if (r < 0)
+	if (r < 0) {
+		gnutls_alert_send_appropriate(session, r);
 		_exit(PEER_REFUSED);
+	}
 	return session;
 }
 

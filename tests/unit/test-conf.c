@@ -417,6 +417,10 @@ test_values(void)
 	    "tls_fingerprint",
 	    "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA+A=");
 	accepted("tls_fingerprint", "tls_fingerprint", NULL);
+	accepted("tls_compat tls1.0, SHA1", "tls_compat", "tls1.0 sha1");
+	accepted("tls_compat small-dh legacy-renegotiation", "tls_compat",
+	    "small-dh legacy-renegotiation");
+	accepted("tls_compat", "tls_compat", NULL);
 	accepted("host", "host", NULL);
 	accepted("host \xe4\xbe\x8b.jp", "host", "\xe4\xbe\x8b.jp");
 	accepted("user", "user", NULL);
@@ -443,6 +447,8 @@ test_bad_values(void)
 	    {"keep 0d", "a time such as"}, {"keep 30", "a time such as"},
 	    {"order up", "oldest or newest"},
 	    {"auth off", "not on or a method"},
+	    {"tls_compat tls1.0 ssl3", "not tls1.0, legacy-"},
+	    {"tls_compat tls1.0|sha1", "not tls1.0, legacy-"},
 	    {"source_ip a", "not an IPv4 or IPv6 address"},
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
@@ -479,10 +485,9 @@ count_note(void *context, enum log_level level, const char *text)
 static void
 test_later(void)
 {
-	static const char *const later[] = {"tls_compat tls1.0",
-	    "tls_cert_file f", "tls_key_file pkcs11:pin-value=1234", "filter f",
-	    "received_header", "received_header on", "on_new x",
-	    "alert_after 3"};
+	static const char *const later[] = {"tls_cert_file f",
+	    "tls_key_file pkcs11:pin-value=1234", "filter f", "received_header",
+	    "received_header on", "on_new x", "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
 		    "proxy_port 1080\ntls_crl_file\ntls_compat\n"

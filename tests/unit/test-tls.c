@@ -590,6 +590,62 @@ test_misconfigured(void)
 	misconfigured(params, "is no fingerprint");
 }
 
+/* A server that needs a preset: refused with its name, fine with it. */
+static void
+needs_preset(
+    const struct peer_cert *cert, const char *priorities, const char *preset)
+{
+	struct tls_params params = trusting();
+	struct meeting m;
+	char both[64];
+
+	meet(&m, peer_start_tls(cert, priorities, serve_echo), &params);
+	tap_ok(
+	    m.tls == NULL && m.err.class == ERR_PROTOCOL && hints(&m, preset),
+	    "%s is needed: %s", preset, m.err.text);
+	part(&m);
+	snprintf(both, sizeof(both), "%s", preset);
+	params.compat = both;
+	meet(&m, peer_start_tls(cert, priorities, serve_echo), &params);
+	tap_ok(m.tls != NULL, "%s is enough: %s", preset, m.err.text);
+	part(&m);
+	params.priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.2:%SAFE_RENEGOTIATION";
+	snprintf(both, sizeof(both), "small-dh %s sha1", preset);
+	meet(&m, peer_start_tls(cert, priorities, serve_echo), &params);
+	tap_ok(m.tls != NULL, "... also on top of priorities: %s", m.err.text);
+	part(&m);
+}
+
+static void
+test_compat(void)
+{
+	struct peer_cert sha1;
+	struct tls_params params = trusting();
+	struct meeting m;
+
+	sha1 = peer_make(&(struct peer_spec){.cn = HOST,
+	    .dns = HOST,
+	    .to = 10,
+	    .issuer = &ca,
+	    .hash = GNUTLS_DIG_SHA1});
+	needs_preset(&good, "NORMAL:-VERS-ALL:+VERS-TLS1.1", "tls1.0");
+	needs_preset(&good, "NORMAL:-VERS-ALL:+VERS-TLS1.0", "tls1.0");
+	needs_preset(&good, "NORMAL:-VERS-TLS1.3:%DISABLE_SAFE_RENEGOTIATION",
+	    "legacy-renegotiation");
+	needs_preset(&sha1, NULL, "sha1");
+	needs_preset(
+	    &good, "NORMAL:-VERS-TLS1.3:-SIGN-ALL:+SIGN-ECDSA-SHA1", "sha1");
+	params.compat = "sha1 tls1.0";
+	meet(&m,
+	    peer_start_tls(&good,
+		"NORMAL:-VERS-TLS1.3:-SIGN-ALL:+SIGN-RSA-SHA1", serve_echo),
+	    &params);
+	tap_ok(m.tls == NULL && m.err.hint[0] == '\0',
+	    "what is tried already is not advised");
+	part(&m);
+	peer_cert_free(&sha1);
+}
+
 static void
 test_handshakes(void)
 {
@@ -618,7 +674,7 @@ test_handshakes(void)
 	    peer_start_tls(&good, "NORMAL:-VERS-ALL:+VERS-TLS1.1", serve_echo),
 	    &params);
 	tap_ok(m.tls == NULL && m.err.class == ERR_PROTOCOL &&
-		hints(&m, "tls_priorities"),
+		hints(&m, "tls_compat tls1.0"),
 	    "TLS 1.1 is too old: %s", m.err.text);
 	part(&m);
 	params.priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.1";
@@ -659,6 +715,7 @@ main(void)
 	test_addresses();
 	test_pins();
 	test_misconfigured();
+	test_compat();
 	test_handshakes();
 
 	unlink(ca_file);
