@@ -75,7 +75,7 @@ def huge():
     """One that does not fit into the memory of an mbox batch."""
     line = b"0123456789abcdefghijklmnopqrstuvwxyz From here on\r\n"
     messages = few()
-    messages["m3"] = small_message(3, line * 52000)
+    messages["m3"] = small_message(3, line * 70000)
     return messages
 
 
