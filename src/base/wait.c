@@ -134,7 +134,8 @@ wait_for(struct pollfd *fds, nfds_t n, int64_t until, struct err *err)
 	if (waits.grace != 0 && waits.grace < until)
 		until = waits.grace;
 	timeout = until_to_timeout(until);
-	memcpy(all, fds, n * sizeof(*fds));
+	for (nfds_t i = 0; i < n; i++)
+		all[i] = fds[i];
 	all[n] = (struct pollfd){.fd = waits.grace != 0 ? -1 : waits.parent};
 	ready = ppoll(all, n + 1, until == WAIT_FOREVER ? NULL : &timeout,
 	    &waits.while_waiting);
