@@ -683,6 +683,29 @@ limited() {
 	[ -e "$HOME/done" ]
 }
 
+@test "mda: on a full disk of the state no command runs in vain" {
+	local disk=$BATS_TEST_TMPDIR/disk i
+	mkdir "$disk"
+	mount -t tmpfs -o size=64k none "$disk" 2>/dev/null ||
+	    skip "cannot mount a small file system here"
+	messages 40
+	serve
+	rc 'delivery mda echo $POPLAR_UID >>~/taken' "uidls_file $disk/state"
+	: >"$disk/state"
+	dd if=/dev/zero of="$disk/filler" bs=4k count=14 status=none
+	for i in 1 2 3; do
+		run_poplar
+		echo "$status ${stderr%%$'\n'*}" >>"$HOME/runs"
+	done
+	rm "$disk/filler"
+	run_poplar
+	umount "$disk"
+	expect_exit 0
+	grep -q "^74 poplar: test: .*$disk/state.*: No space left" "$HOME/runs"
+	[ "$(wc -l <"$HOME/taken")" -eq 40 ]
+	[ "$(sort -u "$HOME/taken" | wc -l)" -eq 40 ]
+}
+
 @test "mda: a command need not read" {
 	large_messages
 	serve

@@ -272,6 +272,19 @@ try_message(struct retrieval *r, uint32_t message, struct err *err)
 	return err_prefix(err, "state");
 }
 
+/* What a command has taken and the state cannot record, each run would deliver
+ * once more. */
+static int
+prepare_command(struct retrieval *r, struct err *err)
+{
+	if (try_message(r, r->held.message, err) == -1)
+		return -1;
+	if (seen_reserve(r->fetch->seen, err) == 0)
+		return 0;
+	r->place_failed = true;
+	return err_prefix(err, "state");
+}
+
 /* -- a message received whole, until it is known to be -- */
 
 static void
@@ -308,7 +321,7 @@ stage_held(struct retrieval *r, struct err *err)
 	if (!r->holding)
 		return 0;
 	/* Elsewhere this is no part of the attempt that could fail. */
-	if (r->batch_max == 1 && try_message(r, r->held.message, err) == -1)
+	if (r->batch_max == 1 && prepare_command(r, err) == -1)
 		return -1;
 	r->holding = false;
 	status = deliver_stage(r->deliver, &facts, r->held.place, err);

@@ -3,6 +3,7 @@
 #include "state/journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -337,6 +338,33 @@ explain_full_disk(struct err *err, int error)
 	if (error == EDQUOT)
 		err_hint(err, "the quota is used up: make room");
 	return -1;
+}
+
+/* So much the records of one batch with one message may take: two texts of
+ * JOURNAL_FIELD_MAX bytes and an id, all of them encoded. */
+#define RESERVED ((off_t)32 * 1024)
+
+int
+seen_reserve(struct seen *seen, struct err *err)
+{
+#ifdef __linux__
+	off_t end = (off_t)(seen->size + seen->out.len);
+	int error;
+
+	if (seen->failed || seen->read_only ||
+	    fallocate(seen->fd, FALLOC_FL_KEEP_SIZE, end, RESERVED) == 0)
+		return 0;
+	/* Other file systems cannot promise that. */
+	error = errno;
+	if (error != ENOSPC && error != EDQUOT && error != EIO)
+		return 0;
+	err_set_errno(err, ERR_IO, "cannot write %s", seen->path);
+	return explain_full_disk(err, error);
+#else
+	(void)seen;
+	(void)err;
+	return 0;
+#endif
 }
 
 /* What is written into a file that is gone is known to nobody, and behind the

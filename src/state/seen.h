@@ -148,6 +148,13 @@ time_t seen_delivered_to(const struct seen *seen, const char *target);
  */
 int seen_flush(struct seen *seen, bool durable, struct err *err);
 
+/*
+ * Before a delivery that cannot be taken back: see that the records of one
+ * message will find room.  ERR_IO if not, and nothing has failed yet; where
+ * the system cannot say, 0.
+ */
+int seen_reserve(struct seen *seen, struct err *err);
+
 /* A batch for target ("maildir /path") begins; the messages recorded until
  * seen_published belong to it.  where is deliver_sync's.  One that is still
  * pending must have been settled before. */

@@ -15,14 +15,15 @@ CLASSES = "mr"
 ERRORS = {
     "ENOSPC": ("No space left on device",
                "open openat creat write pwrite64 writev fdatasync fsync mkdir "
-               "mkdirat link linkat rename renameat ftruncate"),
+               "mkdirat link linkat rename renameat ftruncate fallocate"),
     "EDQUOT": ("Disk quota exceeded",
-               "openat write writev fdatasync fsync mkdir mkdirat linkat "
+               "fallocate openat write writev fdatasync fsync mkdir mkdirat linkat "
                "rename renameat"),
     "EIO": ("Input/output error",
             "open openat read pread64 write pwrite64 writev fdatasync fsync "
             "syncfs sync_file_range close mkdir mkdirat link linkat rename "
-            "renameat unlink unlinkat ftruncate fstat newfstatat statx stat "
+            "renameat unlink unlinkat ftruncate fallocate fstat newfstatat "
+            "statx stat "
             "lstat getdents64 lseek fchmod flock fcntl access faccessat2 "
             "readlink"),
     "EROFS": ("Read-only file system",

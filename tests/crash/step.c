@@ -109,6 +109,7 @@ static const struct call calls[] = {
     {"unlinkat", __NR_unlinkat, 'm', AT},
     {"ftruncate", __NR_ftruncate, 'm', FD},
     {"fallocate", __NR_fallocate, 'm', FD},
+    {"fallocate", __NR_fallocate, 'm', FD},
     {"mkdirat", __NR_mkdirat, 'm', AT},
     {"fchmod", __NR_fchmod, 'm', FD},
     {"fcntl", __NR_fcntl, 'm', FD},
