@@ -806,6 +806,44 @@ serve_synthetic() {
 
 # Messages
 
+# claims_endlessly STAT SIZE: one message of that size, without an end.
+claims_endlessly() {
+	play --wait 50000 < <(
+		login_lines
+		cat <<-X
+		C: STAT
+		S: +OK 1 $1
+		C: UIDL
+		S: +OK
+		S: 1 a
+		S: .
+		C: LIST
+		S: +OK
+		S: 1 $2
+		S: .
+		C: RETR 1
+		S: +OK
+		ENDLESS Subject: x\r\n
+		X
+	)
+}
+
+@test "a message without an end: 75, whatever size it claims" {
+	local claims
+	for claims in "10 10" "-1 18446744073709551615"; do
+		# shellcheck disable=SC2086 # two words
+		claims_endlessly $claims
+		# What is dropped fills no disk.
+		rc "skipsize 1k"
+		run_poplar
+		expect_exit 75
+		says "message 1: larger than listed"
+		assert_played
+		assert_nothing_partial "$BOX"
+		forget_everything
+	done
+}
+
 @test "RETR refused for one message: the others come, and 75" {
 	messages 3
 	cp -r "$BOX" "$BATS_TEST_TMPDIR/all"

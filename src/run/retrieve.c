@@ -36,6 +36,8 @@
  * endless one must end. */
 #define GROWTH_FACTOR 16
 #define GROWTH_OCTETS (UINT64_C(64) << 20)
+#define SIZE_BELIEVED (UINT64_C(1) << 40) /* a larger one is no hint */
+#define SIZE_ASSUMED (UINT64_C(16) << 20) /* where there is none */
 
 static struct listing_message *
 message_at(const struct retrieval *r, uint32_t index)
@@ -547,12 +549,12 @@ take_piece(void *context, const char *data, size_t n, struct err *err)
 static uint64_t
 limit_of(const struct retrieval *r, const struct listing_message *message)
 {
-	uint64_t octets = message->octets != LISTING_OCTETS_UNKNOWN
-	    ? message->octets
-	    : r->fetch->listing.octets;
+	uint64_t octets = message->octets;
 
-	if (octets > UINT64_MAX / GROWTH_FACTOR - GROWTH_OCTETS)
-		return 0;
+	if (octets > SIZE_BELIEVED)
+		octets = r->fetch->listing.octets;
+	if (octets > SIZE_BELIEVED)
+		octets = SIZE_ASSUMED;
 	return octets * GROWTH_FACTOR + GROWTH_OCTETS;
 }
 
