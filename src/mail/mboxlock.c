@@ -91,7 +91,7 @@ static bool
 is_stale(struct quest *quest, char *content)
 {
 	char *line = content, *host, *token, *boot;
-	size_t digits = strspn(content, "0123456789");
+	size_t digits;
 	uint64_t pid;
 
 	host = strsep(&line, "\n");
@@ -101,7 +101,9 @@ is_stale(struct quest *quest, char *content)
 		quest->lock->inherited = true;
 		return true;
 	}
-	if (!text_to_number(content, digits, INT_MAX, &pid) || pid == 0)
+	host += strspn(host, " ");
+	digits = strspn(host, "0123456789");
+	if (!text_to_number(host, digits, INT_MAX, &pid) || pid == 0)
 		return false;
 	host += digits;
 	host += strspn(host, ": \t");
@@ -281,6 +283,7 @@ try_dotlock(struct quest *quest, struct err *err)
 	}
 	switch (errno) {
 	case EEXIST:
+		note_holder(quest, "");
 		return BUSY;
 	case EACCES:
 	case EPERM:

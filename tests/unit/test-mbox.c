@@ -325,6 +325,9 @@ test_dotlock(void)
 	snprintf(text, sizeof(text), "%ld\n", gone);
 	put_text("locked.lock", text);
 	tap_ok(can_lock("locked"), "a stale one that names no host");
+	snprintf(text, sizeof(text), "%10ld\n", gone);
+	put_text("locked.lock", text);
+	tap_ok(can_lock("locked"), "a stale one with blanks, as UUCP has it");
 	snprintf(text, sizeof(text), "%ld:other.example\n", gone);
 	put_text("locked.lock", text);
 	tap_ok(!can_lock("locked"), "one of another host");
