@@ -408,9 +408,13 @@ limited() {
 		expect_exit 73
 		[[ $stderr == *"$HOME/$place"* ]]
 	done
-	rc "delivery mbox /dev/null" "keep off"
-	run_poplar
-	expect_exit 73
+	ln -s /dev/null "$HOME/device"
+	for place in /dev/null "$HOME/device"; do
+		rc "delivery mbox $place" "keep off"
+		run_poplar
+		expect_exit 73
+		[[ $stderr == *": $place is not"* ]]
+	done
 	[ ! -e "$HOME/nowhere" ]
 	[ -e "$BOX/m0001" ]
 	: >"$HOME/target"

@@ -552,6 +552,28 @@ some_delivered() {
 	[ -z "$stderr" ]
 }
 
+@test "a state file is shared by whatever path the accounts name it" {
+	local path
+	messages 3
+	serve
+	ln -s . "$HOME/here"
+	: >"$HOME/real"
+	ln -s real "$HOME/link"
+	for path in "$HOME/./shared" "$HOME/here/shared"; do
+		rm -rf "$HOME/.poplarrc" "$HOME/alice" "$HOME/bob" "$HOME/shared"
+		rc_account alice "uidls_file ~/shared"
+		rc_account bob "uidls_file $path"
+		run_poplar -a
+		expect_exit 0
+		[ "$(find "$HOME/bob/new" -type f | wc -l)" -eq 3 ]
+	done
+	rm "$HOME/.poplarrc"
+	rc_account alice "uidls_file ~/real"
+	rc_account bob "uidls_file ~/link"
+	run_poplar -a
+	expect_exit 0
+}
+
 @test "accounts that are the same to the state share what is known" {
 	messages 3
 	serve

@@ -94,6 +94,25 @@ file_parent(const char *path)
 	return mem_printf("%.*s", (int)(slash - path), path);
 }
 
+char *
+file_resolve(const char *path)
+{
+	char *real = realpath(path, NULL), *parent, *dir;
+	const char *slash = strrchr(path, '/');
+
+	if (real != NULL || errno != ENOENT)
+		return real;
+	parent = file_parent(path);
+	dir = realpath(parent, NULL);
+	free(parent);
+	if (dir == NULL)
+		return NULL;
+	real = mem_printf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
+	    slash != NULL ? slash + 1 : path);
+	free(dir);
+	return real;
+}
+
 int
 file_sync_parent(const char *path, struct err *err)
 {

@@ -52,4 +52,8 @@ char *file_expand_home(const char *path);
 /* A new string with the directory part of path, "." if it has none. */
 char *file_parent(const char *path);
 
+/* The file itself behind all links, absolute, if it is there or could be made
+ * in a directory that is; free it.  NULL with errno. */
+char *file_resolve(const char *path);
+
 #endif

@@ -85,26 +85,6 @@ of(struct deliver *deliver)
 
 /* -- the file -- */
 
-/* The file itself behind all links; NULL with errno. */
-static char *
-resolve(const char *target)
-{
-	char *path = realpath(target, NULL), *parent, *dir, *joined;
-	const char *slash = strrchr(target, '/');
-
-	if (path != NULL || errno != ENOENT)
-		return path;
-	parent = file_parent(target);
-	dir = realpath(parent, NULL);
-	free(parent);
-	if (dir == NULL)
-		return NULL;
-	joined = mem_printf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
-	    slash != NULL ? slash + 1 : target);
-	free(dir);
-	return joined;
-}
-
 static int
 make_file(const char *path, struct err *err)
 {
@@ -132,10 +112,10 @@ look(const struct deliver_params *params, const char *path, struct err *err)
 	if (stat(path, &st) == 0) {
 		if (!S_ISREG(st.st_mode))
 			return err_set(err, ERR_CANTCREAT,
-			    "%s is not a regular file", path);
+			    "%s is not a regular file", params->target);
 		if (access(path, R_OK | W_OK) == -1)
-			return err_set_errno(
-			    err, ERR_CANTCREAT, "cannot write to %s", path);
+			return err_set_errno(err, ERR_CANTCREAT,
+			    "cannot write to %s", params->target);
 		return 0;
 	}
 	if (errno != ENOENT)
@@ -165,7 +145,7 @@ check_path(const char *path, struct err *err)
 static struct deliver *
 mbox_open(const struct deliver_params *params, struct err *err)
 {
-	char *path = resolve(params->target);
+	char *path = file_resolve(params->target);
 	struct mbox *mbox;
 
 	if (path == NULL) {

@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/wait.h"
 #include "run/worker.h"
@@ -28,6 +29,7 @@ enum job_state {
 
 struct job {
 	const struct account *account;
+	char *state_file; /* resolved: the same for whatever way to it */
 	enum job_state state;
 	pid_t pid;
 	int events;
@@ -77,8 +79,7 @@ shares_state_with_running(const struct super *super, const struct job *job)
 {
 	for (size_t i = 0; i < super->n; i++)
 		if (super->jobs[i].state == JOB_RUNNING &&
-		    strcmp(super->jobs[i].account->uidls_file,
-			job->account->uidls_file) == 0)
+		    strcmp(super->jobs[i].state_file, job->state_file) == 0)
 			return true;
 	return false;
 }
@@ -276,8 +277,8 @@ warn_of_shared_states(struct super *super)
 		for (size_t j = 0; j < i; j++) {
 			const struct account *other = super->jobs[j].account;
 
-			if (strcmp(account->uidls_file, other->uidls_file) !=
-				0 ||
+			if (strcmp(super->jobs[i].state_file,
+				super->jobs[j].state_file) != 0 ||
 			    strcmp(account->user, other->user) != 0 ||
 			    strcmp(account->server, other->server) != 0 ||
 			    deliver_alike(account, other))
@@ -340,15 +341,37 @@ merge_exit_codes(const struct super *super)
 	return merged;
 }
 
+static void
+open_jobs(struct super *super)
+{
+	super->jobs = mem_zero(super->n, sizeof(*super->jobs));
+	for (size_t i = 0; i < super->n; i++) {
+		const struct account *account =
+		    super->params->conf->accounts[i];
+		struct job *job = &super->jobs[i];
+
+		job->account = account;
+		job->state_file = file_resolve(account->uidls_file);
+		if (job->state_file == NULL)
+			job->state_file = mem_dup(account->uidls_file);
+	}
+}
+
+static void
+close_jobs(struct super *super)
+{
+	for (size_t i = 0; i < super->n; i++)
+		free(super->jobs[i].state_file);
+	free(super->jobs);
+}
+
 int
 super_run(const struct super_params *params)
 {
 	struct super super = {.params = params, .n = params->conf->n};
 	int code;
 
-	super.jobs = mem_zero(super.n, sizeof(*super.jobs));
-	for (size_t i = 0; i < super.n; i++)
-		super.jobs[i].account = params->conf->accounts[i];
+	open_jobs(&super);
 	if (params->jobs > 64)
 		raise_descriptor_limit();
 	warn_of_shared_states(&super);
@@ -356,6 +379,6 @@ super_run(const struct super_params *params)
 	for (start_jobs(&super); super.running > 0; start_jobs(&super))
 		attend(&super);
 	code = merge_exit_codes(&super);
-	free(super.jobs);
+	close_jobs(&super);
 	return code;
 }
