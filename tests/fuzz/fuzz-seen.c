@@ -70,8 +70,13 @@ use(struct seen *seen)
 			seen_update(seen, i, "renamed", 1, 2);
 	}
 	seen_delivered_to(seen, "maildir /m");
-	seen_published(seen);
+	if (where != NULL)
+		seen_published(seen);
+	seen_batch(seen, "maildir /m", "maildir /m");
 	seen_delivered(seen, "fuzz", 1, 2, "place");
+	seen_published(seen);
+	if (seen_count(seen) % 3 == 0)
+		seen_login_delayed(seen, 600);
 	seen_session_done(seen, 1, 2);
 	buf_free(&id);
 }

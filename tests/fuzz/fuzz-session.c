@@ -75,7 +75,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .read_only = true,
 	    .now = 1800000000,
 	};
-	struct session session = {.account = NULL};
+	const struct account account = {.name = NULL};
+	struct session session = {.account = &account};
 	struct seen *seen;
 	struct err err;
 	int ends[2];
