@@ -445,19 +445,21 @@ journal_settle_import(struct seen *seen)
 	give_up_import(seen);
 }
 
-/* Nobody can say where these were to be: lost is worse than twice. */
+/* Nobody can say where these were to be: lost is worse than twice.  It has to
+ * be on record, as what comes behind them may make them part of a batch. */
 void
 journal_give_up_strays(struct seen *seen)
 {
-	size_t n = seen->pending.len / sizeof(uint32_t);
+	struct buf strays = seen->pending;
+	size_t n = strays.len / sizeof(uint32_t);
 	uint32_t index;
 
 	if (seen->where != NULL)
 		return;
+	seen->pending = (struct buf){0};
 	for (size_t i = 0; i < n; i++) {
-		memcpy(&index, seen->pending.data + i * sizeof(index),
-		    sizeof(index));
-		seen->messages[index].flags |= SEEN_UNDONE;
+		memcpy(&index, strays.data + i * sizeof(index), sizeof(index));
+		seen_undo(seen, index);
 	}
-	seen->pending.len = 0;
+	buf_free(&strays);
 }

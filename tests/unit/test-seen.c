@@ -1017,6 +1017,28 @@ test_login_delay(void)
 	tap_ok(warnings.n == 0, "no garbage");
 }
 
+/* A message whose batch is lost comes again, and only once. */
+static void
+test_stray(void)
+{
+	struct seen *seen;
+
+	fresh();
+	seen = open_seen();
+	seen_delivered(seen, "a", 1, 2, "place");
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(match(seen, "a") == NULL, "without its batch it is not known");
+	seen_batch(seen, "maildir /m", "maildir /m");
+	deliver(seen, "a", 2);
+	seen_published(seen);
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(match(seen, "a")->octets == 2 && match(seen, "a") == NULL,
+	    "nor does another batch make it known");
+	seen_close(seen);
+}
+
 static void
 test_flags(void)
 {
@@ -1553,6 +1575,7 @@ main(void)
 	test_missing_records();
 	test_sessions();
 	test_login_delay();
+	test_stray();
 	test_flags();
 	test_update();
 	test_compaction();
