@@ -88,6 +88,17 @@ assert_masked() {
 	assert_played
 }
 
+@test "external: 256 octets are one too many for a line" {
+	local user
+	user=$(printf 'u%.0s' {1..180})
+	dialogue "SASL EXTERNAL" "C: AUTH EXTERNAL" "S: +" "C: $(b64 "$user")" \
+	    "S: +OK" "$(after_login)"
+	rc "auth external" "user $user"
+	run_poplar
+	expect_exit 0
+	assert_played
+}
+
 @test "a + without its blank, and one with words, ask for the response" {
 	for plus in "+" "+ go ahead" "+R28gYWhlYWQ="; do
 		dialogue "" "C: AUTH PLAIN" "S: $plus" \
