@@ -421,6 +421,22 @@ offers() {
 	not logged -E 'AUTH|PASS|APOP'
 }
 
+@test "auth on: a key that is remembered, or pinned, is a check" {
+	local pin
+	tls_as selfsigned
+	serve --tls implicit "${TLS[@]}"
+	rc "tls on" "tls_certcheck off" "tls_trust_file tofu" "auth on"
+	run_poplar
+	expect_exit 0
+	logged '^1 C: PASS sesame'
+	pin=$(openssl x509 -in "$(certs)/selfsigned.pem" -noout -fingerprint \
+	    -sha256)
+	rc "tls on" "tls_certcheck off" "tls_fingerprint ${pin#*=}" "auth on"
+	run_poplar
+	expect_exit 0
+	logged '^2 C: PASS sesame'
+}
+
 @test "auth on: no SASL in the clear, APOP if there is any" {
 	serve --capa 'SASL PLAIN LOGIN CRAM-MD5 DIGEST-MD5'
 	rc "auth on"

@@ -11,6 +11,14 @@
 #include "pop3/sasl.h"
 #include "run/way.h"
 
+/* By one way or another the server's certificate was looked at. */
+static bool
+is_checked(const struct account *account)
+{
+	return account->tls_certcheck == CONF_ON ||
+	    account->tls_fingerprint.n > 0 || conf_is_tofu(account);
+}
+
 static struct method_facts
 gather_facts(const struct session *session, const char *secret)
 {
@@ -22,9 +30,7 @@ gather_facts(const struct session *session, const char *secret)
 	    .capa = &session->capa,
 	    .has_timestamp = session->timestamp[0] != '\0',
 	    .tls = tls != NULL,
-	    .verified = tls != NULL &&
-		(account->tls_certcheck == CONF_ON ||
-		    account->tls_fingerprint.n > 0),
+	    .verified = tls != NULL && is_checked(account),
 	    .local = way_is_private(account),
 	    .bound = tls != NULL && tls_get_binding(tls, &binding),
 	    .fits_line = secret == NULL || strpbrk(secret, "\r\n") == NULL,
