@@ -710,6 +710,19 @@ limited() {
 	[ "$(sort -u "$HOME/taken" | wc -l)" -eq 40 ]
 }
 
+@test "mda: on a state at its size limit no command runs in vain" {
+	messages 40
+	serve
+	rc 'delivery mda echo $POPLAR_UID >>~/taken' "uidls_file ~/state"
+	limited -f 4
+	expect_exit 74
+	says "$HOME/state" "File too large"
+	run_poplar
+	expect_exit 0
+	[ "$(wc -l <"$HOME/taken")" -eq 40 ]
+	[ "$(sort -u "$HOME/taken" | wc -l)" -eq 40 ]
+}
+
 @test "mda: a command need not read" {
 	large_messages
 	serve

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -344,27 +345,40 @@ explain_full_disk(struct err *err, int error)
  * JOURNAL_FIELD_MAX bytes and an id, all of them encoded. */
 #define RESERVED ((off_t)32 * 1024)
 
+static int
+reserve(int fd, off_t end)
+{
+	struct rlimit limit;
+
+	/* Which fallocate does not look at. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY &&
+	    (rlim_t)(end + RESERVED) > limit.rlim_cur) {
+		errno = EFBIG;
+		return -1;
+	}
+#ifdef __linux__
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, end, RESERVED) == -1 &&
+	    (errno == ENOSPC || errno == EDQUOT || errno == EIO))
+		return -1;
+		/* Other file systems cannot promise that. */
+#else
+	(void)fd;
+#endif
+	return 0;
+}
+
 int
 seen_reserve(struct seen *seen, struct err *err)
 {
-#ifdef __linux__
-	off_t end = (off_t)(seen->size + seen->out.len);
 	int error;
 
 	if (seen->failed || seen->read_only ||
-	    fallocate(seen->fd, FALLOC_FL_KEEP_SIZE, end, RESERVED) == 0)
+	    reserve(seen->fd, (off_t)(seen->size + seen->out.len)) == 0)
 		return 0;
-	/* Other file systems cannot promise that. */
 	error = errno;
-	if (error != ENOSPC && error != EDQUOT && error != EIO)
-		return 0;
 	err_set_errno(err, ERR_IO, "cannot write %s", seen->path);
 	return explain_full_disk(err, error);
-#else
-	(void)seen;
-	(void)err;
-	return 0;
-#endif
 }
 
 /* What is written into a file that is gone is known to nobody, and behind the
