@@ -71,8 +71,8 @@ build_packages='autoconf automake make gcc libc6-dev pkg-config
 test_packages='bats bats-assert bats-file bats-support clang-format
     dbus-daemon dovecot-pop3d expect faketime gdb gnome-keyring gnupg
     gnutls-bin libsecret-tools mailutils-pop3d maildrop mandoc mblaze
-    microsocks mpop mutt openssl procmail procps python3-minimal socat strace
-    universal-ctags xz-utils'
+    microsocks mpop mutt openssl procmail procps python3-minimal socat softhsm2
+    strace universal-ctags xz-utils'
 
 # configure_in DIR [ARGUMENT ...]: out of the tree, quietly.
 configure_in() {

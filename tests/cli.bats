@@ -572,8 +572,6 @@ not_yet() {
 }
 
 @test "keywords of later versions are refused: not supported yet" {
-	not_yet "tls_cert_file /cert.pem"
-	not_yet "tls_key_file /key.pem"
 	not_yet "filter spamc"
 	not_yet "received_header on"
 	not_yet "on_new notify-send"

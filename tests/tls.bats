@@ -343,8 +343,8 @@ $(grep '^1 tls' "$LOG")" ]
 
 @test "a certificate that is not meant for servers" {
 	make_authority
-	make_cert client "expiration_days = 100" tls_www_client
-	refused client "it is not meant for servers"
+	make_cert clientonly "expiration_days = 100" tls_www_client
+	refused clientonly "it is not meant for servers"
 }
 
 @test "a certificate that a mere server has signed" {
@@ -563,6 +563,102 @@ $(grep '^1 tls' "$LOG")" ]
 		says "tls_certcheck is off"
 	done
 	assert_maildir_equals_box
+}
+
+@test "a client certificate in files" {
+	local dir
+	dir=$(certs)
+	serve_tls server --tls-client-ca "$CA"
+	rc_tls "tls_cert_file $dir/client.pem" "tls_key_file $dir/client.key"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	assert_maildir_equals_box
+	cat "$dir/client.pem" "$dir/client.key" >"$HOME/both.pem"
+	rc_tls "tls_cert_file ~/both.pem"
+	run_poplar
+	expect_exit 0
+	run_poplar --tls-priorities=NORMAL:-VERS-ALL:+VERS-TLS1.2
+	expect_exit 0
+}
+
+@test "a client certificate that is missing is asked for in words" {
+	serve_tls server --tls-client-ca "$CA"
+	rc_tls
+	run_poplar
+	expect_exit 76
+	says "hint: the server wants a certificate of yours: tls_cert_file"
+	run_poplar --tls-priorities=NORMAL:-VERS-ALL:+VERS-TLS1.2
+	expect_exit 76
+	says "hint: the server wants a certificate of yours: tls_cert_file"
+	assert_nothing_leaked
+}
+
+@test "a client certificate that does not fit is 78" {
+	local dir
+	dir=$(certs)
+	serve_tls
+	rc_tls "tls_cert_file $dir/client.pem" "tls_key_file $dir/server.key"
+	run_poplar
+	expect_exit 78
+	says "do not belong together"
+	rc_tls "tls_cert_file $dir/client.pem" "tls_key_file /nonexistent.key"
+	run_poplar
+	expect_exit 78
+	says "tls_key_file /nonexistent.key: No such file"
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	openssl pkey -in "$dir/client.key" -aes128 -passout pass:x \
+	    -out "$HOME/encrypted.key"
+	rc_tls "tls_cert_file $dir/client.pem" "tls_key_file ~/encrypted.key"
+	run_poplar
+	expect_exit 78
+	says "encrypted" "hint: openssl pkey"
+	run grep 'C: ' "$LOG"
+	assert_failure
+}
+
+# A token with the client's certificate and key, and its PIN in pin.
+make_token() {
+	local dir module
+	dir=$(certs)
+	command -v softhsm2-util >/dev/null || skip "softhsm2 is not installed"
+	command -v p11tool >/dev/null || skip "p11tool is not installed"
+	module=$(find /usr/lib /usr/local/lib -name libsofthsm2.so | head -n 1)
+	mkdir "$BATS_TEST_TMPDIR/tokens"
+	export SOFTHSM2_CONF=$BATS_TEST_TMPDIR/softhsm2.conf
+	echo "directories.tokendir = $BATS_TEST_TMPDIR/tokens" >"$SOFTHSM2_CONF"
+	softhsm2-util --init-token --free --label mail --pin 1234 --so-pin 4321
+	p11tool --provider "$module" --login --set-pin 1234 --write \
+	    --load-privkey "$dir/client.key" --label alice "pkcs11:token=mail"
+	p11tool --provider "$module" --login --set-pin 1234 --write \
+	    --load-certificate "$dir/client.pem" --label alice \
+	    "pkcs11:token=mail"
+	printf 1234 >"$HOME/pin"
+} >"$BATS_TEST_TMPDIR/token.out" 2>&1 </dev/null
+
+@test "a client certificate on a PKCS#11 token, the PIN in a file" {
+	make_token
+	serve_tls server --tls-client-ca "$CA"
+	rc_tls "tls_cert_file pkcs11:token=mail;object=alice;type=cert" \
+	    "tls_key_file pkcs11:token=mail;object=alice;type=private?pin-source=$HOME/pin"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	rc_tls "tls_cert_file pkcs11:token=mail;object=alice;type=cert" \
+	    "tls_key_file pkcs11:token=mail;object=alice;type=private"
+	run_poplar
+	expect_exit 78
+	says "tls_key_file pkcs11:token=mail" "hint: the PIN comes from a file"
+	rc_tls "tls_cert_file pkcs11:token=mail;object=bob;type=cert" \
+	    "tls_key_file pkcs11:token=mail;object=alice;type=private?pin-source=$HOME/pin"
+	run_poplar
+	expect_exit 78
+	says "tls_cert_file pkcs11:token=mail;object=bob"
+	rc_tls "tls_cert_file pkcs11:token=mail?pin-value=1234"
+	run_poplar
+	expect_exit 78
+	[[ $stderr == *"a PIN must be in a file of its own"* ]]
+	not grep -q 1234 <<<"$stderr"
 }
 
 # The file of keys that the account "test" has.

@@ -98,6 +98,8 @@ struct account {
 	char *tls_trust_file;	       /* NULL: the system's; CONF_TRUST_TOFU;
 					  "" only before conf_finish: none */
 	char *tls_crl_file;
+	char *tls_cert_file; /* or a PKCS#11 URI, as the next one, which is */
+	char *tls_key_file;  /* never NULL beside it after conf_finish */
 	struct conf_strings tls_fingerprint;
 	enum conf_switch tls_certcheck;
 	char *tls_compat; /* presets, blanks between them */

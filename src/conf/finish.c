@@ -69,8 +69,8 @@ apply(struct account *account, const struct conf_override *override,
 	free(argument);
 	if (done)
 		return 0;
-	return fail_option(
-	    override, (keyword->flags & KEYWORD_LATER) == 0, why, err);
+	return fail_option(override,
+	    (keyword->flags & (KEYWORD_LATER | KEYWORD_HIDDEN)) == 0, why, err);
 }
 
 /* The account as a whole */
@@ -133,6 +133,11 @@ settle_trust(struct account *account, struct err *err)
 		log_say(LOG_AT_NOTICE,
 		    "%s: tls_fingerprint has no effect while tls is off",
 		    account->name);
+	if (account->tls_key_file != NULL && account->tls_cert_file == NULL)
+		return fail_account(account,
+		    "there is a tls_key_file, but no tls_cert_file", err);
+	if (account->tls_key_file == NULL && account->tls_cert_file != NULL)
+		account->tls_key_file = mem_dup(account->tls_cert_file);
 	judged = account->tls == CONF_ON && account->tls_certcheck == CONF_ON &&
 	    account->tls_fingerprint.n == 0;
 	if (judged && !conf_is_tofu(account) && account->host == NULL &&

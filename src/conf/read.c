@@ -392,8 +392,7 @@ take_keyword(
 		    source->line, keyword->name);
 	if (account_set(reader->section, keyword, line->argument, &why))
 		return 0;
-	/* What comes later may be a secret then: the PIN of a key. */
-	if (keyword->flags & (KEYWORD_SECRET | KEYWORD_LATER))
+	if (keyword->flags & (KEYWORD_SECRET | KEYWORD_LATER | KEYWORD_HIDDEN))
 		return fail(reader, source, keyword->name, why);
 	return fail_showing(reader, source, line, why);
 }

@@ -634,6 +634,28 @@ const struct keyword_type value_path = {
     .clear = clear_string,
 };
 
+/* The rc file is no place for a PIN, nor are an argument list and
+ * --pretend. */
+static bool
+parse_key(const struct keyword *keyword, const char *argument,
+    struct account *account, const char **why)
+{
+	if (strncasecmp(argument, "pkcs11:", 7) != 0)
+		return parse_path(keyword, argument, account, why);
+	if (strstr(argument, "pin-value") != NULL)
+		return refuse(
+		    why, "a PIN must be in a file of its own, pin-source=FILE");
+	return parse_text(keyword, argument, account, why);
+}
+
+const struct keyword_type value_key = {
+    .size = sizeof(char *),
+    .parse = parse_key,
+    .print = print_string,
+    .own = own_string,
+    .clear = clear_string,
+};
+
 /* An empty argument is not "system" but nobody, so it stays "". */
 static bool
 parse_trust(const struct keyword *keyword, const char *argument,

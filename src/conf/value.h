@@ -21,6 +21,7 @@ extern const struct keyword_type value_host;
 extern const struct keyword_type value_address; /* IPv4 or IPv6 */
 extern const struct keyword_type value_port;
 extern const struct keyword_type value_path; /* "~" is expanded */
+extern const struct keyword_type value_key;  /* path or PKCS#11 URI */
 extern const struct keyword_type value_trust;
 extern const struct keyword_type value_fingerprints; /* struct conf_strings */
 extern const struct keyword_type value_delivery;     /* struct conf_delivery */

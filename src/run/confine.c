@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -71,12 +72,21 @@ confine(const struct fetch *fetch, enum sandbox_level level)
 		free(owned[i]);
 }
 
-/* What the command of a tunnel needs, nobody knows; it has started, and is
- * out of this, when the login is over. */
+static bool
+is_on_token(const char *file)
+{
+	return file != NULL && strncasecmp(file, "pkcs11:", 7) == 0;
+}
+
+/* What the command of a tunnel needs, or the module of a token, nobody knows;
+ * both have done their work when the login is over. */
 void
 confine_writes(const struct fetch *fetch)
 {
-	if (fetch->account->tunnel != NULL)
+	const struct account *account = fetch->account;
+
+	if (account->tunnel != NULL || is_on_token(account->tls_cert_file) ||
+	    is_on_token(account->tls_key_file))
 		return;
 	confine(fetch, SANDBOX_WRITES);
 }

@@ -9,7 +9,7 @@
  * Before dialling: no writes but below the destination, the state's directory
  * and the one for temporary files.  An account whose delivery runs a command
  * is left alone, as that may need privileges (setgid mail programs), and so
- * is, until the login, one with a tunnel.
+ * is, until the login, one with a tunnel or with its key on a token.
  */
 void confine_writes(const struct fetch *fetch);
 

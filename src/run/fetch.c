@@ -68,7 +68,7 @@ hint_at_tls_default(const struct account *account, struct err *err)
 
 	/* A certificate that is refused is no reason to do without. */
 	if (account->tls_was_said || account->tls == CONF_OFF ||
-	    err->class == ERR_NOHOST ||
+	    err->class == ERR_NOHOST || err->class == ERR_CONFIG ||
 	    strstr(err->text, "certificate") != NULL)
 		return;
 	strlcpy(other, err->hint, sizeof(other));

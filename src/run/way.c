@@ -142,6 +142,8 @@ way_start_tls(struct session *session, struct err *err)
 		: account->host,
 	    .trust_file = tofu ? NULL : account->tls_trust_file,
 	    .crl_file = account->tls_crl_file,
+	    .cert_file = account->tls_cert_file,
+	    .key_file = account->tls_key_file,
 	    .fingerprints = (const char *const *)account->tls_fingerprint.items,
 	    .n_fingerprints = account->tls_fingerprint.n,
 	    .tofu_look_only = session->options->look_only,

@@ -30,6 +30,9 @@ static const char default_priorities[] =
     "-VERS-TLS1.0:-VERS-TLS1.1:%SAFE_RENEGOTIATION"
     ":-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1";
 
+static const char wants_certificate[] =
+    "the server wants a certificate of yours: tls_cert_file and tls_key_file";
+
 struct tls {
 	gnutls_session_t session;
 	int fd;
@@ -260,6 +263,23 @@ class_of_failure(const struct tls *tls, int r)
 						   : ERR_PROTOCOL;
 }
 
+/* What the failure points to. */
+static void
+hint_failure(const struct handshake *handshake, int r)
+{
+	const struct tls_params *params = handshake->params;
+	gnutls_session_t session = handshake->tls->session;
+	int alert = r == GNUTLS_E_FATAL_ALERT_RECEIVED
+	    ? (int)gnutls_alert_get(session)
+	    : -1;
+
+	if (alert != -1 && params->cert_file == NULL &&
+	    gnutls_certificate_client_get_request_status(session) != 0)
+		err_hint(handshake->err, "%s", wants_certificate);
+	else
+		compat_hint(r, alert, params->compat, handshake->err);
+}
+
 static int
 handshake_failed(struct handshake *handshake, int r)
 {
@@ -282,11 +302,7 @@ handshake_failed(struct handshake *handshake, int r)
 	else
 		err_set(err, ERR_PROTOCOL,
 		    "TLS handshake: the server refused: %s", alert_name(tls));
-	compat_hint(r,
-	    r == GNUTLS_E_FATAL_ALERT_RECEIVED
-		? (int)gnutls_alert_get(tls->session)
-		: -1,
-	    handshake->params->compat, err);
+	hint_failure(handshake, r);
 	return -1;
 }
 
@@ -362,10 +378,12 @@ session_failed(const struct tls *tls, int r, struct err *err)
 	if (is_lost(tls, r))
 		return err_set(err, ERR_TEMPFAIL, "the connection was lost: %s",
 		    reason(tls, r));
-	if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
-		return err_set(err, ERR_PROTOCOL, "the server ended TLS: %s",
-		    alert_name(tls));
-	return err_set(err, ERR_PROTOCOL, "TLS: %s", reason(tls, r));
+	if (r != GNUTLS_E_FATAL_ALERT_RECEIVED)
+		return err_set(err, ERR_PROTOCOL, "TLS: %s", reason(tls, r));
+	err_set(err, ERR_PROTOCOL, "the server ended TLS: %s", alert_name(tls));
+	if (gnutls_alert_get(tls->session) == GNUTLS_A_CERTIFICATE_REQUIRED)
+		err_hint(err, "%s", wants_certificate);
+	return -1;
 }
 
 ssize_t

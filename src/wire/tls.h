@@ -14,6 +14,8 @@ struct tls_params {
 	const char *host;	/* for the name check and SNI; IDN in UTF-8 */
 	const char *trust_file; /* PEM; NULL: the system's */
 	const char *crl_file;	/* PEM; NULL: none */
+	const char *cert_file;	/* of ours, PEM or PKCS#11 URI; NULL: none */
+	const char *key_file;	/* NULL only if cert_file is */
 	const char *const *fingerprints; /* hexadecimal, colons optional, or
 					    sha256/BASE64= of the key */
 	size_t n_fingerprints; /* with any, they alone decide whom to trust */

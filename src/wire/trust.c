@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "wire/clientcert.h"
 #include "wire/pin.h"
 #include "wire/tofu.h"
 #include "wire/verdict.h"
@@ -310,14 +311,16 @@ prepare(struct trust *trust)
 	if (pin_check_syntax(params, trust->err) == -1)
 		return -1;
 	if (goes_by_chain(params) && params->trust_file == NULL &&
-	    params->crl_file == NULL && preloaded_trust != NULL)
+	    params->crl_file == NULL && params->cert_file == NULL &&
+	    preloaded_trust != NULL)
 		trust->credentials = preloaded_trust;
 	else
 		r = gnutls_certificate_allocate_credentials(
 		    &trust->credentials);
 	if (r < 0)
 		return err_set(trust->err, ERR_OS, "%s", gnutls_strerror(r));
-	if (read_files(trust) == -1)
+	if (read_files(trust) == -1 ||
+	    clientcert_load(trust->credentials, params, trust->err) == -1)
 		return -1;
 	r = gnutls_credentials_set(
 	    trust->session, GNUTLS_CRD_CERTIFICATE, trust->credentials);

@@ -150,6 +150,7 @@ tls_accept(struct tls_server *server, int in, int out, int64_t deadline,
 	}
 	if (r == 0)
 		return t;
+	gnutls_alert_send_appropriate(t->session, r);
 	*why = gnutls_strerror(r);
 	if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
 		*why = gnutls_alert_get_name(gnutls_alert_get(t->session));

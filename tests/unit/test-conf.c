@@ -449,6 +449,7 @@ test_bad_values(void)
 	    {"auth off", "not on or a method"},
 	    {"tls_compat tls1.0 ssl3", "not tls1.0, legacy-"},
 	    {"tls_compat tls1.0|sha1", "not tls1.0, legacy-"},
+	    {"tls_key_file pkcs11:token=t?pin-value=1234", "a file of its own"},
 	    {"source_ip a", "not an IPv4 or IPv6 address"},
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
@@ -485,8 +486,7 @@ count_note(void *context, enum log_level level, const char *text)
 static void
 test_later(void)
 {
-	static const char *const later[] = {"tls_cert_file f",
-	    "tls_key_file pkcs11:pin-value=1234", "filter f", "received_header",
+	static const char *const later[] = {"filter f", "received_header",
 	    "received_header on", "on_new x", "alert_after 3"};
 	static const char *const harmless =
 	    ACCOUNT "proxy_host\nproxy_port\n"
@@ -884,6 +884,17 @@ test_finish(void)
 	tap_ok(conf->accounts[0]->tls_trust_file == NULL,
 	    "an empty tls_trust_file with a pin");
 	conf_free(conf);
+	finish_fails(ACCOUNT "tls_key_file f\n", NULL,
+	    "rc:1: account a: there is a tls_key_file, but no tls_cert_file",
+	    ERR_CONFIG);
+	conf = must_finish(ACCOUNT "tls_cert_file ~/f\n");
+	prints(conf, 0, "tls_key_file", "/home/x/f");
+	conf_free(conf);
+	conf = must_finish(ACCOUNT "tls_cert_file pkcs11:object=a%20b\n"
+				   "tls_key_file ~/k\n");
+	prints(conf, 0, "tls_cert_file", "pkcs11:object=a%20b");
+	prints(conf, 0, "tls_key_file", "/home/x/k");
+	conf_free(conf);
 	finish_fails(ACCOUNT "socket /s\ntunnel t\n", NULL,
 	    "rc:1: account a: socket and tunnel are two ways to one server",
 	    ERR_CONFIG);
@@ -949,7 +960,9 @@ test_bad_overrides(void)
 	    {{"password", "hunter2"},
 		"--password: never on the command line, "
 		"where others can see it"},
-	    {{"tls_key_file", "f"}, "--tls-key-file: not supported yet"},
+	    {{"tls_key_file", "pkcs11:a?pin-value=1"},
+		"--tls-key-file: a PIN must be in a file of its own, "
+		"pin-source=FILE"},
 	    {{"received_header", NULL}, "--received-header: not supported yet"},
 	    {{"no_such", "f"}, "--no-such: unknown option"},
 	    {{"user", "a\nb"},
