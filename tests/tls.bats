@@ -1011,7 +1011,9 @@ keys() {
 @test "a connection that is lost in the handshake: 75, nothing said" {
 	local end
 	for end in CUT RESET; do
-		play_tls < <(printf '%s\n' 'S- \x16\x03\x03\x40' "$end")
+		# Not before the client has begun it.
+		play_tls < <(printf '%s\n' 'C- \x16' \
+		    'S- \x16\x03\x03\x40' "$end")
 		rc_tls
 		run_poplar
 		expect_exit 75
