@@ -675,6 +675,13 @@ limited() {
 	child=$(cat "$HOME/child")
 	eventually ended "$child"
 	[ -e "$BOX/m0001" ]
+	# Also what does not end with the command.
+	rc 'delivery mda sh -c "trap : TERM; echo \$\$ >~/child; sleep 98; sleep 97" & wait' \
+	    "mda_timeout 1"
+	run_poplar
+	expect_exit 75
+	child=$(cat "$HOME/child")
+	eventually ended "$child"
 }
 
 @test "mda: mda_timeout off is no limit" {

@@ -14,10 +14,11 @@
 #include "base/mem.h"
 #include "base/wait.h"
 
-#define KILL_GRACE 2000	 /* milliseconds from SIGTERM to SIGKILL */
-#define STOP_GRACE 1700	 /* milliseconds to end by itself at a stop */
-#define STOP_KILL 200	 /* milliseconds from SIGTERM to SIGKILL then */
-#define DRAIN_CHUNKS 256 /* read at once of one that never stops writing */
+#define KILL_GRACE 2000	  /* milliseconds from SIGTERM to SIGKILL */
+#define STOP_GRACE 1700	  /* milliseconds to end by itself at a stop */
+#define STOP_KILL 200	  /* milliseconds from SIGTERM to SIGKILL then */
+#define GROUP_INTERVAL 20 /* milliseconds from one look at it to the next */
+#define DRAIN_CHUNKS 256  /* read at once of one that never stops writing */
 
 extern char **environ;
 
@@ -212,16 +213,33 @@ wait_for_end(struct child *child, struct spawn_result *result, size_t max,
 	}
 }
 
+/* What the command started may outlive it, and do its work after all. */
+static void
+end_others(const struct child *child, int64_t until)
+{
+	struct err ignored;
+
+	if (!child->own_group)
+		return;
+	while (kill(-child->pid, 0) == 0 && wait_clock() < until)
+		if (wait_for_fd(
+			-1, 0, wait_clock() + GROUP_INTERVAL, &ignored) == -1)
+			break;
+	kill(-child->pid, SIGKILL);
+}
+
 static void
 end_child(struct child *child, struct spawn_result *result, size_t max,
     int64_t patience)
 {
+	int64_t until = wait_clock() + patience;
 	struct err ignored;
 
 	send_signal(child, SIGTERM);
-	if (wait_for_end(
-		child, result, max, wait_clock() + patience, &ignored) == 1)
+	if (wait_for_end(child, result, max, until, &ignored) == 1) {
+		end_others(child, until);
 		return;
+	}
 	send_signal(child, SIGKILL);
 	waitpid(child->pid, &result->status, 0);
 }
