@@ -232,7 +232,8 @@ assert_masked() {
 	run_poplar
 	expect_exit 77
 	says "login: server says no to AUTH XOAUTH2: [AUTH] Authentication" \
-	    ' ({"status":"401","schemes":"Bearer\x1b[31m"})'
+	    ' ({"status":"401","schemes":"Bearer\x1b[31m"})' \
+	    "hint: is the token of account test" "for alice, and"
 	assert_played
 }
 
@@ -475,6 +476,17 @@ has_gsasl() {
 	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth on"
 	run_poplar
 	expect_exit 77
+	not logged 'C: PASS'
+}
+
+@test "auth on: a no for now is not tried in another way" {
+	has_gsasl
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --capa 'SASL SCRAM-SHA-256' \
+	    --resp 'AUTH=-ERR maildrop locked'
+	rc "tls on" "tls_trust_file $(certs)/ca.pem" "auth on"
+	run_poplar
+	expect_exit 75
 	not logged 'C: PASS'
 }
 

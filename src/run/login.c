@@ -131,20 +131,27 @@ explain_refusal(const struct session *session, struct err *err)
 {
 	const struct account *account = session->account;
 	const struct capabilities *capa = &session->capa;
+	const char *file =
+	    account->file != NULL ? account->file : "command line";
+	const struct method *method = session->method;
 
 	if (session_advise(session, err) || err->class != ERR_NOPERM)
 		return err_prefix(err, "login");
-	if (capa->known && session->method->way == METHOD_SASL &&
-	    !method_is_announced(session->method, capa))
+	if (capa->known && method->way == METHOD_SASL &&
+	    !method_is_announced(method, capa))
 		err_hint(err, "the server does not offer %s, %s%s",
-		    method_name(session->method),
+		    method_name(method),
 		    capa->sasl[0] != '\0' ? "but " : "nor any SASL mechanism",
 		    capa->sasl);
+	else if (method->way == METHOD_SASL &&
+	    sasl_needs_token(method->mechanism))
+		err_hint(err,
+		    "is the token of account %s (%s:%u) for %s, and does its "
+		    "scope cover POP?",
+		    account->name, file, account->line, account->user);
 	else
 		err_hint(err, "check user and password of account %s (%s:%u)",
-		    account->name,
-		    account->file != NULL ? account->file : "command line",
-		    account->line);
+		    account->name, file, account->line);
 	return err_prefix(err, "login");
 }
 
@@ -272,7 +279,8 @@ refused(struct session *session, const struct sasl *sasl,
 
 	auth_refused(
 	    sasl, reply, session_judge(session, reply, ERR_NOPERM), err);
-	if (is_not_there(outcome) && takes_next(session, secret, err))
+	if (err->class == ERR_NOPERM && is_not_there(outcome) &&
+	    takes_next(session, secret, err))
 		return 0;
 	session->token_refused =
 	    err->class == ERR_NOPERM && sasl_needs_token(sasl_mechanism(sasl));
