@@ -46,6 +46,11 @@ write_oauth2() {
 		    mode = 0
 		  }
 		}
+		ssl_ca = <$DIR/certs/ca.pem
+		ssl_verify_client_cert = yes
+		ssl_require_crl = no
+		auth_ssl_username_from_cert = yes
+		ssl_cert_username_field = commonName
 		passdb {
 		  driver = static
 		  mechanisms = external
@@ -197,6 +202,26 @@ has_gsasl() {
 	expect_exit 0
 	[[ $stderr == *"once more, with a new token"* ]]
 	assert_maildir_equals_box
+}
+
+@test "dovecot: external, by the client certificate alone" {
+	PORT=$TLS_PORT
+	local tls=("tls on" "tls_trust_file $DIR/certs/ca.pem")
+	local ours=("tls_cert_file $DIR/certs/client.pem"
+	    "tls_key_file $DIR/certs/client.key")
+	rc "auth external" "${tls[@]}" "${ours[@]}"
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	run_poplar -v
+	expect_exit 0
+	assert_maildir_equals_box
+	by on "${tls[@]}" "${ours[@]}"
+	[[ $stderr == *"login: EXTERNAL (the certificate"* ]]
+	rc "auth external" "${tls[@]}"
+	run_poplar
+	expect_exit 77
+	rc "auth external" "user bob" "${tls[@]}" "${ours[@]}"
+	run_poplar
+	expect_exit 77
 }
 
 @test "dovecot: auth on takes SCRAM, without TLS and with it" {

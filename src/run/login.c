@@ -33,6 +33,7 @@ gather_facts(const struct session *session, const char *secret)
 	    .verified = tls != NULL && is_checked(account),
 	    .local = way_is_private(account),
 	    .bound = tls != NULL && tls_get_binding(tls, &binding),
+	    .has_certificate = tls != NULL && account->tls_cert_file != NULL,
 	    .fits_line = secret == NULL || strpbrk(secret, "\r\n") == NULL,
 	};
 }
