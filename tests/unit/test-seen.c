@@ -836,6 +836,7 @@ test_damaged_batch(void)
 {
 	static void (*const follows[])(struct seen *) = {
 	    delete_first, end_session, next_batch};
+	struct seen *seen;
 
 	for (size_t i = 0; i < 3; i++) {
 		make_batch(follows[i]);
@@ -848,6 +849,10 @@ test_damaged_batch(void)
 	make_batch(NULL);
 	spoil("batch");
 	tap_ok(batch_is(false, 0), "nor known where: fetched again");
+	seen = open_seen();
+	next_batch(seen);
+	close_flushed(seen);
+	tap_ok(batch_is(false, 1), "and the next batch does not change that");
 	make_batch(end_session);
 	spoil("batch");
 	tap_ok(batch_is(true, 0), "published, not known where: no matter");
