@@ -131,6 +131,39 @@ run_traced() {
 	assert_gone "socat STDIO TCP4:127.0.0.1:$PORT"
 }
 
+# start_sshd: on SSH_PORT, for this user, with the key "key".
+start_sshd() {
+	local sshd=/usr/sbin/sshd
+	command -v ssh >/dev/null || skip "ssh is not installed"
+	[ -x "$sshd" ] || skip "sshd is not installed"
+	[ "$(id -u)" -ne 0 ] || [ -d /run/sshd ] || skip "there is no /run/sshd"
+	cd "$BATS_TEST_TMPDIR"
+	ssh-keygen -q -t ed25519 -N '' -f hostkey </dev/null
+	ssh-keygen -q -t ed25519 -N '' -f key </dev/null
+	SSH_PORT=$(free_port)
+	"$sshd" -D -e -f /dev/null -p "$SSH_PORT" -h "$PWD/hostkey" \
+	    -o ListenAddress=127.0.0.1 -o PidFile=none -o StrictModes=no \
+	    -o AuthorizedKeysFile="$PWD/key.pub" 2>sshd.err 3>&- </dev/null &
+	pids+=($!)
+	eventually listens "$SSH_PORT" || skip "sshd does not run here"
+	printf 'ssh -F none -p %s -i %s/key -o BatchMode=yes %s 127.0.0.1' \
+	    "$SSH_PORT" "$PWD" "-o UserKnownHostsFile=$PWD/known" >ssh
+}
+
+@test "tunnel: through ssh, and what ssh says when it fails" {
+	start_sshd
+	messages 3
+	rc_way "tunnel $(cat ssh) '$POPD' mailbox --stdio '$BOX'"
+	run_poplar
+	expect_exit 75
+	says "the tunnel exited with 255: " "Host key verification failed"
+	sed "s/^/[127.0.0.1]:$SSH_PORT /" hostkey.pub >known
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	assert_maildir_equals_box
+}
+
 @test "tunnel: STLS and TLS from the first byte through it" {
 	local how
 	tls_as server
