@@ -318,6 +318,8 @@ preload_trust(const struct super *super)
 		wanting += account->tls == CONF_ON &&
 		    account->tls_certcheck == CONF_ON &&
 		    account->tls_trust_file == NULL &&
+		    account->tls_crl_file == NULL &&
+		    account->tls_cert_file == NULL &&
 		    account->tls_fingerprint.n == 0;
 	}
 	if (wanting > 1)
