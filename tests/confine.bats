@@ -138,6 +138,25 @@ forgets() {
 	forgets "passwordfd 7"
 }
 
+@test "nor is the password of a proxy" {
+	[ -r /proc/self/mem ] || skip "no /proc/PID/mem here"
+	[ "$(id -u)" -eq 0 ] || skip "only root may look"
+	command -v gcore >/dev/null || skip "gdb is not installed"
+	command -v microsocks >/dev/null || skip "microsocks is not installed"
+	case $(nm "$POPLAR" 2>/dev/null) in
+	*__asan*) skip "AddressSanitizer keeps what is freed" ;;
+	esac
+	local proxy
+	proxy=$(free_port)
+	microsocks -i 127.0.0.1 -p "$proxy" -u joe -P "$(secret)" \
+	    2>/dev/null 3>&- </dev/null &
+	pids+=($!)
+	eventually listens "$proxy"
+	message m1 one
+	forgets "password $(secret)" "proxy_host 127.0.0.1" \
+	    "proxy_port $proxy" "proxy_user joe" "proxy_password $(secret)"
+}
+
 # forgets_by METHOD MECHANISMS: the same after a login by SASL, and in base64.
 forgets_by() {
 	local form

@@ -96,6 +96,14 @@ way_connect(struct session *session, struct err *err)
 }
 
 void
+way_forget(const struct account *account)
+{
+	if (account->proxy_password != NULL)
+		explicit_bzero(
+		    account->proxy_password, strlen(account->proxy_password));
+}
+
+void
 way_explain(struct session *session, struct err *err)
 {
 	if (session->tunnel != NULL &&

@@ -15,6 +15,9 @@ int way_connect(struct session *session, struct err *err);
  */
 bool way_is_private(const struct account *account);
 
+/* No more will be connected: wipe what only that needs, a proxy's password. */
+void way_forget(const struct account *account);
+
 /* After a failure: what a tunnel's command has to say about it. */
 void way_explain(struct session *session, struct err *err);
 
