@@ -287,6 +287,13 @@ assert_still_running() {
 	[ -e "$HOME/Maildir/tmp/$live" ]
 	[ -e "$HOME/Maildir/tmp/1234.other.host" ]
 	[ "$(delivered)" -eq 2 ]
+	touch "$HOME/Maildir/tmp/$dead"
+	run_poplar --dry-run
+	[ -e "$HOME/Maildir/tmp/$dead" ]
+	run_poplar
+	expect_exit 0
+	[ ! -e "$HOME/Maildir/tmp/$dead" ]
+	[ -e "$HOME/Maildir/tmp/$live" ]
 }
 
 @test "a full disk ends the account with 74 and loses nothing" {

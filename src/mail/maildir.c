@@ -511,6 +511,7 @@ maildir_open(const struct deliver_params *params, struct err *err)
 	}
 	maildir->deliver.backend = &maildir_backend;
 	maildir->current.fd = -1;
+	maildir->swept = params->look_only;
 	maildir->in_memory = is_in_memory(maildir->folders.fds[NEW]);
 	/* One group is gathered while another one is being flushed. */
 	maildir->group = GROUP_MAX;
@@ -591,19 +592,6 @@ maildir_abort(struct deliver *deliver)
 		discard(maildir, &maildir->current);
 }
 
-static void
-maildir_close(struct deliver *deliver)
-{
-	struct maildir *maildir = of(deliver);
-
-	maildir_abort(deliver);
-	drop_batch(maildir);
-	folders_close(&maildir->folders);
-	free(maildir->staged);
-	free(maildir->buffer);
-	free(maildir);
-}
-
 /* A leftover of ours: its process is gone. */
 static void
 sweep(void *context, const char *string, const struct name *name)
@@ -617,16 +605,38 @@ sweep(void *context, const char *string, const struct name *name)
 	unlinkat(maildir->folders.fds[TMP], string, 0);
 }
 
+static void
+sweep_once(struct maildir *maildir)
+{
+	struct err ignored;
+
+	if (!maildir->swept)
+		visit_folder(&maildir->folders, TMP, sweep, maildir, &ignored);
+	maildir->swept = true;
+}
+
+static void
+maildir_close(struct deliver *deliver)
+{
+	struct maildir *maildir = of(deliver);
+
+	maildir_abort(deliver);
+	drop_batch(maildir);
+	/* There may have been no mail; what a crash left goes all the same. */
+	sweep_once(maildir);
+	folders_close(&maildir->folders);
+	free(maildir->staged);
+	free(maildir->buffer);
+	free(maildir);
+}
+
 /* What it needs only when there is mail. */
 static void
 prepare(struct maildir *maildir)
 {
-	struct err ignored;
-
-	if (maildir->swept)
+	if (maildir->staged != NULL)
 		return;
-	maildir->swept = true;
-	visit_folder(&maildir->folders, TMP, sweep, maildir, &ignored);
+	sweep_once(maildir);
 	maildir->staged = mem_zero(BATCH_MAX, sizeof(*maildir->staged));
 	maildir->buffer = mem_alloc(BUFFER_SIZE);
 }
