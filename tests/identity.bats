@@ -198,6 +198,46 @@ delivers_once() {
 	done
 }
 
+@test "a forged answer to STAT that only counts right is none" {
+	local i how forged
+	for i in 1 2 4 5; do
+		same_size "m$i" "good $i"
+	done
+	for forged in '+OK 5 octets\r\nSubject: forged\r\n\r\nx' '+OK 5 800'; do
+		printf 'Subject: bad\r\n\r\nx\r\n.\r\n'"$forged"'\r\n' >"$BOX/m3"
+		for how in "pipelining on" "pipelining off"; do
+			rm -rf "$HOME/Maildir" "$HOME/.local"
+			serve --no-stuff
+			rc "$how" "keep off"
+			run_poplar
+			[[ $status == 7[56] ]]
+			run grep -rlE 'forged|bad' "$HOME/Maildir/new"
+			assert_output ''
+			assert_equal "$(ls "$BOX" | wc -l)" 5
+			stop_server
+		done
+	done
+}
+
+@test "what a command took before a forged reply does not come twice" {
+	local i
+	for i in 1 2 4 5; do
+		same_size "m$i" "good $i"
+	done
+	printf 'Subject: bad\r\n\r\nx\r\n.\r\n-ERR\r\nx\r\n' >"$BOX/m3"
+	mkdir -p "$HOME/Maildir/new" "$HOME/Maildir/tmp"
+	serve --no-stuff
+	rc "pipelining off" \
+	    'delivery mda cat >"$(mktemp "$HOME/Maildir/new/XXXXXX")"'
+	run_poplar
+	expect_exit 76
+	assert_equal "$(delivered)" 2
+	for i in 1 2 3; do
+		run_poplar
+	done
+	assert_equal "$(grep -rl good "$HOME/Maildir/new" | wc -l)" 4
+}
+
 @test "a message that begins as a reply does is a message" {
 	printf '+OK\r\nSubject: x\r\n\r\n+OK\r\n' >"$BOX/m1"
 	printf -- '-ERR what: x\r\n\r\nbody\r\n' >"$BOX/m2"

@@ -442,7 +442,8 @@ take_proof(
 
 	if (!reply->ok ||
 	    !parse_stat(reply->text, reply->text_len, &count, &octets) ||
-	    count != r->fetch->listing.count) {
+	    count != r->fetch->listing.count ||
+	    octets != r->fetch->listing.octets) {
 		r->forged = true;
 		return out_of_step(r, err);
 	}
@@ -510,6 +511,9 @@ prove_step(struct retrieval *r, struct err *err)
 {
 	struct client_reply reply;
 
+	/* What came before it, one by one, is not in doubt. */
+	if (!is_pipelined(r) && r->n_not_given == 0)
+		r->n_proven = r->n_recorded;
 	if (drain(r, err) == -1 ||
 	    client_queue(client_of(r), CMD_STAT, NULL, err) == -1 ||
 	    client_reply(client_of(r), &reply, err) == -1) {
