@@ -238,6 +238,19 @@ delivers_once() {
 	assert_equal "$(grep -rl good "$HOME/Maildir/new" | wc -l)" 4
 }
 
+@test "a listing with each line twice lists each message once" {
+	messages 3
+	serve --resp 'UIDL=+OK\r\n1 m0001\r\n1 m0001\r\n2 m0002\r\n3 m0003\r\n3 m0003\r\n.'
+	rc
+	for _ in 1 2 3; do
+		runs
+		assert_maildir_equals_box
+	done
+	rc "keep off"
+	runs
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "a message that begins as a reply does is a message" {
 	printf '+OK\r\nSubject: x\r\n\r\n+OK\r\n' >"$BOX/m1"
 	printf -- '-ERR what: x\r\n\r\nbody\r\n' >"$BOX/m2"

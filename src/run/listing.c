@@ -104,14 +104,46 @@ find_entry(struct listing *listing, uint32_t number)
 	    sizeof(*listing->entries), compare_numbers);
 }
 
+/* To id, what the server called it; false if that cannot be known. */
+static bool
+read_id(const struct listing *listing, struct seen *seen,
+    const struct listing_entry *entry, struct buf *id)
+{
+	struct err ignored;
+
+	if (entry->message != LISTING_NONE) {
+		buf_puts(id,
+		    listing_id(listing, &listing->messages[entry->message]));
+		return true;
+	}
+	return entry->seen != LISTING_NONE &&
+	    seen_read_id(seen, entry->seen, id, &ignored) == 0;
+}
+
 /* The same line twice is no riddle. */
 static bool
-same_id(const struct listing *listing, const struct listing_entry *a,
-    const struct listing_entry *b)
+same_id(const struct listing *listing, struct seen *seen,
+    const struct listing_entry *a, const struct listing_entry *b)
 {
-	return a->message != LISTING_NONE && b->message != LISTING_NONE &&
-	    strcmp(listing_id(listing, &listing->messages[a->message]),
-		listing_id(listing, &listing->messages[b->message])) == 0;
+	struct buf first = {0}, second = {0};
+	bool same = read_id(listing, seen, a, &first) &&
+	    read_id(listing, seen, b, &second) &&
+	    strcmp(buf_string(&first), buf_string(&second)) == 0;
+
+	buf_free(&first);
+	buf_free(&second);
+	return same;
+}
+
+/* One of two that are the same: rather the one that is known. */
+static void
+merge(struct seen *seen, struct listing_entry *kept,
+    const struct listing_entry *other)
+{
+	if (kept->seen == LISTING_NONE)
+		*kept = *other;
+	else if (other->seen != LISTING_NONE)
+		seen_release(seen, other->seen);
 }
 
 /* A number with two ids has none: its header will tell. */
@@ -151,8 +183,10 @@ sort_entries(struct listing *listing, struct seen *seen)
 			entries[kept++] = entries[i];
 			continue;
 		}
-		if (same_id(listing, &entries[kept - 1], &entries[i]))
+		if (same_id(listing, seen, &entries[kept - 1], &entries[i])) {
+			merge(seen, &entries[kept - 1], &entries[i]);
 			continue;
+		}
 		riddles++;
 		forget_id(listing, seen, &entries[kept - 1]);
 		if (entries[i].seen != LISTING_NONE)
