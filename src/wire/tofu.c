@@ -69,7 +69,11 @@ parse_line(const char *line, size_t n, char server[SERVER_MAX],
 	    sizeof(known->since);
 }
 
-/* Any of the server's lines will do; one that was torn does not count. */
+/*
+ * Any of the server's lines will do.  The last one need not end: an editor may
+ * have left it so, and whoever cut it off must not get the server trusted anew.
+ * Only one that was torn before its date does not count.
+ */
 static enum tofu_answer
 look_through(const struct buf *text, const char *file, const char *server,
     const char *key, struct tofu_known *known, struct err *err)
@@ -78,14 +82,16 @@ look_through(const struct buf *text, const char *file, const char *server,
 	const char *at = text->data, *end = at + text->len, *lf;
 	struct tofu_known one;
 	char whose[SERVER_MAX], why[64];
+	size_t n;
 
-	for (unsigned int line = 1; at < end; line++, at = lf + 1) {
+	for (unsigned int line = 1; at < end; line++, at += n + (lf != NULL)) {
 		lf = memchr(at, '\n', (size_t)(end - at));
-		if (lf == NULL)
-			break;
-		if (lf == at || at[0] == '#')
+		n = (size_t)((lf != NULL ? lf : end) - at);
+		if (n == 0 || at[0] == '#')
 			continue;
-		if (!parse_line(at, (size_t)(lf - at), whose, &one)) {
+		if (!parse_line(at, n, whose, &one)) {
+			if (lf == NULL)
+				break;
 			snprintf(why, sizeof(why),
 			    "line %u is no server, key and date", line);
 			fail(file, why, ERR_CONFIG, err);
@@ -121,9 +127,19 @@ tofu_ask(const char *file, const char *server, const char *key,
 	return answer;
 }
 
+/* Does the last line, which has no end, still say something? */
+static bool
+is_worth_an_end(const char *line, size_t n)
+{
+	struct tofu_known known;
+	char whose[SERVER_MAX];
+
+	return line[0] == '#' || parse_line(line, n, whose, &known);
+}
+
 /* What a crash has left of a line was never believed, nor is it now. */
 static int
-cut_torn_line(int fd, const char *file, struct err *err)
+end_last_line(int fd, const char *file, struct err *err)
 {
 	struct buf text = {0};
 	size_t whole;
@@ -131,9 +147,12 @@ cut_torn_line(int fd, const char *file, struct err *err)
 
 	for (whole = text.len; whole > 0 && text.data[whole - 1] != '\n';)
 		whole--;
-	if (status == 0 && whole < text.len &&
-	    ftruncate(fd, (off_t)whole) == -1)
-		status = fail(file, strerror(errno), ERR_IO, err);
+	if (status == 0 && whole < text.len) {
+		if (is_worth_an_end(text.data + whole, text.len - whole))
+			status = file_write_named(fd, "\n", 1, file, err);
+		else if (ftruncate(fd, (off_t)whole) == -1)
+			status = fail(file, strerror(errno), ERR_IO, err);
+	}
 	buf_free(&text);
 	return status;
 }
@@ -154,7 +173,7 @@ tofu_remember(
 	if (gmtime_r(&now, &tm) != NULL)
 		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
 	buf_printf(&line, "%s %s %s\n", server, key, date);
-	status = cut_torn_line(fd, file, err);
+	status = end_last_line(fd, file, err);
 	if (status == 0)
 		status = file_write_named(fd, line.data, line.len, file, err);
 	if (status == 0)

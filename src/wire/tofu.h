@@ -27,7 +27,8 @@ struct tofu_known {
 enum tofu_answer tofu_ask(const char *file, const char *server, const char *key,
     struct tofu_known *known, struct err *err);
 
-/* Add a line for the server, durably; a torn one at the end makes way. */
+/* Add a line for the server, durably.  A last one that was torn makes way, one
+ * that only lacks its newline gets it. */
 int tofu_remember(
     const char *file, const char *server, const char *key, struct err *err);
 

@@ -84,6 +84,19 @@ main(void)
 		ask("b:995", KEY_B) == TOFU_SAME,
 	    "and makes way");
 
+	write_text("b:995 " KEY_B " 2026-01-02\na:995 " KEY_A " 2026-01-02");
+	tap_ok(ask("a:995", KEY_A) == TOFU_SAME &&
+		ask("a:995", KEY_B) == TOFU_OTHER,
+	    "a whole line counts without its end");
+	tofu_remember(path, "c:995", KEY_C, &error);
+	tap_ok(ask("a:995", KEY_B) == TOFU_OTHER &&
+		ask("b:995", KEY_B) == TOFU_SAME &&
+		ask("c:995", KEY_C) == TOFU_SAME,
+	    "and gets one");
+	write_text("b:995 " KEY_B " 2026-01-02\n# mine");
+	tofu_remember(path, "c:995", KEY_C, &error);
+	tap_ok(ask("c:995", KEY_C) == TOFU_SAME, "so does a comment");
+
 	nonsense("b:995 " KEY_A " 2026-01-02\na:995\n", "line 2 is no");
 	nonsense("a:995 " KEY_A "\n", "line 1 is no");
 	nonsense("a:995 sha256/short 2026-01-02\n", "line 1 is no");
