@@ -634,6 +634,24 @@ const struct keyword_type value_path = {
     .clear = clear_string,
 };
 
+/* In whatever letters: p11-kit(8) passes over blanks. */
+static bool
+has_pin(const char *uri)
+{
+	static const char name[] = "pin-value";
+	size_t n = 0;
+
+	for (; *uri != '\0' && name[n] != '\0'; uri++) {
+		if (isspace((unsigned char)*uri))
+			continue;
+		if (tolower((unsigned char)*uri) == name[n])
+			n++;
+		else
+			n = tolower((unsigned char)*uri) == name[0];
+	}
+	return name[n] == '\0';
+}
+
 /* The rc file is no place for a PIN, nor are an argument list and
  * --pretend. */
 static bool
@@ -642,7 +660,7 @@ parse_key(const struct keyword *keyword, const char *argument,
 {
 	if (strncasecmp(argument, "pkcs11:", 7) != 0)
 		return parse_path(keyword, argument, account, why);
-	if (strstr(argument, "pin-value") != NULL)
+	if (has_pin(argument))
 		return refuse(
 		    why, "a PIN must be in a file of its own, pin-source=FILE");
 	return parse_text(keyword, argument, account, why);

@@ -450,6 +450,7 @@ test_bad_values(void)
 	    {"tls_compat tls1.0 ssl3", "not tls1.0, legacy-"},
 	    {"tls_compat tls1.0|sha1", "not tls1.0, legacy-"},
 	    {"tls_key_file pkcs11:token=t?pin-value=1234", "a file of its own"},
+	    {"tls_key_file pkcs11:token=t;pPin- Value=1", "a file of its own"},
 	    {"source_ip a", "not an IPv4 or IPv6 address"},
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
