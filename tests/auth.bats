@@ -552,6 +552,20 @@ scram_says() {
 	scram_says "e=unknown-user" "the challenge is none of SCRAM"
 }
 
+@test "auth on: SCRAM of few iterations is refused where anybody may ask" {
+	local few
+	has_gsasl
+	few=$(printf %s "r=x,s=c2FsdA==,i=4095" | base64 -w 0)
+	dialogue "SASL SCRAM-SHA-256" "C~ AUTH SCRAM-SHA-256 *" "S: + $few" \
+	    "C: *"
+	rc "auth on"
+	run_poplar
+	expect_exit 76
+	says "an iteration count that is not from 4096 to 1000000" \
+	    "hint: name the method in place of auth on"
+	assert_played
+}
+
 @test "scram: a nonce that is not ours is refused" {
 	has_gsasl
 	scram_says "r=stolen,s=c2FsdA==,i=4096" ""

@@ -186,7 +186,8 @@ take_attribute(const char **at, const char *end, char name, struct buf *value)
  * library might read in another way than this is refused, too.
  */
 static int
-check_iterations(const struct buf *challenge, struct err *err)
+check_iterations(
+    const struct buf *challenge, unsigned int least, struct err *err)
 {
 	const char *at = challenge->data, *end = at + challenge->len;
 	struct buf value = {0};
@@ -198,16 +199,23 @@ check_iterations(const struct buf *challenge, struct err *err)
 	    take_attribute(&at, end, 's', &value) &&
 	    take_attribute(&at, end, 'i', &value);
 	is_sane = is_scram && value.len > 0 && value.data[0] != '0' &&
-	    text_to_number(value.data, value.len, ITERATIONS_MAX, &iterations);
+	    text_to_number(
+		value.data, value.len, ITERATIONS_MAX, &iterations) &&
+	    iterations >= least;
 	buf_free(&value);
 	if (is_sane)
 		return 0;
 	if (!is_scram)
 		return err_set(
 		    err, ERR_PROTOCOL, "the challenge is none of SCRAM");
-	return err_set(err, ERR_PROTOCOL,
-	    "the server wants an iteration count that is not from 1 to %d",
-	    ITERATIONS_MAX);
+	err_set(err, ERR_PROTOCOL,
+	    "the server wants an iteration count that is not from %u to %d",
+	    least > 0 ? least : 1, ITERATIONS_MAX);
+	if (least > 0)
+		err_hint(err,
+		    "name the method in place of auth on if anybody in the "
+		    "server's place may try passwords");
+	return -1;
 }
 
 /* Who has the first response, with a nonce, has nothing yet. */
@@ -215,7 +223,9 @@ static int
 step_scram(struct sasl *sasl, const struct buf *challenge, struct buf *response,
     struct err *err)
 {
-	if (sasl->steps == 1 && check_iterations(challenge, err) == -1)
+	if (sasl->steps == 1 &&
+	    check_iterations(challenge, sasl->params->iterations_min, err) ==
+		-1)
 		return -1;
 	if (sasl->steps > 0)
 		give_secret(sasl);

@@ -40,6 +40,10 @@ struct sasl_params {
 	const char *port;   /* its number, for OAUTHBEARER */
 	const char *domain; /* for NTLM; NULL: none */
 
+	/* SCRAM: what a server must at least make of each password tried by
+	 * whoever has listened; 0: one iteration. */
+	unsigned int iterations_min;
+
 	/* Channel binding of the -PLUS mechanisms: tls-exporter (RFC 9266) or
 	 * tls-unique (RFC 5929); without, its size is 0. */
 	const void *binding;

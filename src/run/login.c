@@ -11,12 +11,26 @@
 #include "pop3/sasl.h"
 #include "run/way.h"
 
+/* RFC 7677, section 4; with less, SCRAM is no better than CRAM-MD5 against
+ * somebody who poses as the server and then tries passwords. */
+#define SCRAM_ITERATIONS_MIN 4096
+
 /* By one way or another the server's certificate was looked at. */
 static bool
 is_checked(const struct account *account)
 {
 	return account->tls_certcheck == CONF_ON ||
 	    account->tls_fingerprint.n > 0 || conf_is_tofu(account);
+}
+
+/* It is the server, or nobody else could be there. */
+static bool
+is_trusted(const struct session *session)
+{
+	const struct account *account = session->account;
+
+	return way_is_private(account) ||
+	    (conn_tls(session->conn) != NULL && is_checked(account));
 }
 
 static struct method_facts
@@ -263,6 +277,8 @@ describe_login(const struct session *session, const char *secret,
 	    .domain = account->ntlmdomain,
 	};
 
+	if (account->auth == CONF_AUTH_BEST && !is_trusted(session))
+		params.iterations_min = SCRAM_ITERATIONS_MIN;
 	if (tls != NULL && tls_get_binding(tls, binding)) {
 		params.binding = binding->data;
 		params.binding_size = binding->size;

@@ -253,6 +253,7 @@ test_scram_proof(void)
 static void
 test_scram(void)
 {
+	test_scram_first(",i=1", true);
 	test_scram_first(",i=4096", true);
 	test_scram_first(",i=1000000", true);
 	test_scram_first(",i=1000001", false);
