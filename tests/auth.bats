@@ -479,6 +479,31 @@ has_gsasl() {
 	not logged 'C: PASS'
 }
 
+@test "auth on: a certificate that names nobody leaves it to the password" {
+	local dir
+	dir=$(certs)
+	tls_as server
+	serve --tls implicit "${TLS[@]}" --tls-client-ca "$dir/ca.pem" \
+	    --resp 'CAPA=+OK\r\nUSER\r\nUIDL\r\nSASL EXTERNAL\r\n.' \
+	    --resp 'AUTH=-ERR [AUTH] who is that?'
+	rc "tls on" "tls_trust_file $dir/ca.pem" "auth on" \
+	    "tls_cert_file $dir/client.pem" "tls_key_file $dir/client.key"
+	run_poplar
+	expect_exit 0
+	logged '^1 C: AUTH EXTERNAL '
+	logged '^1 C: PASS sesame'
+	run_poplar --auth=external
+	expect_exit 77
+	says "server says no to AUTH EXTERNAL: [AUTH] who is that?" \
+	    "hint: does the certificate in tls_cert_file say"
+	stop_server
+	serve --capa 'SASL EXTERNAL' --resp 'AUTH=-ERR [AUTH] who is that?'
+	rc "auth external"
+	run_poplar
+	expect_exit 77
+	says "hint: AUTH EXTERNAL takes a certificate: tls_cert_file"
+}
+
 @test "auth on: a no for now is not tried in another way" {
 	has_gsasl
 	tls_as server

@@ -140,6 +140,25 @@ login_queue(struct session *session, const char *secret, struct err *err)
 	return 0;
 }
 
+/* Where no password was sent, none can be wrong. */
+static void
+hint_without_secret(const struct session *session, struct err *err)
+{
+	const struct account *account = session->account;
+
+	if (session->method->mechanism == SASL_GSSAPI)
+		err_hint(err, "is the ticket that klist shows one of %s?",
+		    account->user);
+	else if (account->tls_cert_file == NULL)
+		err_hint(err, "AUTH %s takes a certificate: tls_cert_file",
+		    method_name(session->method));
+	else
+		err_hint(err,
+		    "does the certificate in tls_cert_file say to the server "
+		    "that this is %s?",
+		    account->user);
+}
+
 /* To the text of a refusal, what may help. */
 static int
 explain_refusal(const struct session *session, struct err *err)
@@ -158,6 +177,8 @@ explain_refusal(const struct session *session, struct err *err)
 		    method_name(method),
 		    capa->sasl[0] != '\0' ? "but " : "nor any SASL mechanism",
 		    capa->sasl);
+	else if (!method_needs_secret(method))
+		hint_without_secret(session, err);
 	else if (method->way == METHOD_SASL &&
 	    sasl_needs_token(method->mechanism))
 		err_hint(err,
@@ -227,13 +248,16 @@ read_replies(struct session *session, struct err *err)
 }
 
 /* What a server says that offers a mechanism and does not have it: no to the
- * command, before anything could tell it that the secret is wrong. */
+ * command, before anything could tell it that the secret is wrong.  That a
+ * certificate does not say enough does not make a password wrong either. */
 static bool
-is_not_there(const struct auth_outcome *outcome)
+is_not_there(const struct method *method, const struct auth_outcome *outcome)
 {
+	enum resp_code code = outcome->reply.code;
+
 	return !outcome->secret_sent &&
-	    (outcome->reply.code == RESP_NONE ||
-		outcome->reply.code == RESP_UNKNOWN);
+	    (code == RESP_NONE || code == RESP_UNKNOWN ||
+		(code == RESP_AUTH && !method_needs_secret(method)));
 }
 
 /* "auth on" goes on with the next method that is safe. */
@@ -296,7 +320,8 @@ refused(struct session *session, const struct sasl *sasl,
 
 	auth_refused(
 	    sasl, reply, session_judge(session, reply, ERR_NOPERM), err);
-	if (err->class == ERR_NOPERM && is_not_there(outcome) &&
+	if (err->class == ERR_NOPERM &&
+	    is_not_there(session->method, outcome) &&
 	    takes_next(session, secret, err))
 		return 0;
 	session->token_refused =
