@@ -243,3 +243,28 @@ quarantine() {
 	says "failed too often"
 	[ "$(ls "$(quarantine)/new" | wc -l)" -eq 1 ]
 }
+
+@test "a quarantine in which nothing appears: that is undone, the rest goes on" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	messages 2
+	serve
+	picky 'message 1'
+	rc "$MDA" "keep off" "quarantine_after 1" "uidls_file ~/state"
+	on_day 0
+	expect_exit 75
+	message m0003 "message 3"
+	POPLAR=$(command -v strace) on_day 2 -f -o /dev/null \
+	    -e inject=renameat:error=EDQUOT "$POPLAR"
+	expect_exit 75
+	says "quarantine: deliver: cannot move" "new/"
+	[[ $stderr != *"failed too often"* ]]
+	[ "$(ls "$BOX")" = m0001 ]
+	[ -z "$(find "$(quarantine)" -type f)" ]
+	: >"$LOG"
+	message m0004 "message 4"
+	on_day 4
+	expect_exit 75
+	[ "$(asked_for 3)" = "2 1 1 " ]
+	says "failed too often"
+	[ "$(ls "$(quarantine)/new" | wc -l)" -eq 1 ]
+}

@@ -196,6 +196,17 @@ publish_batch(struct retrieval *r, struct err *err)
 	return 0;
 }
 
+/* The session goes on without the quarantine, and what comes then would say
+ * that these were published. */
+static void
+undo_batch(struct retrieval *r, const uint32_t *indexes)
+{
+	for (size_t i = 0; i < r->n_batch; i++) {
+		seen_undo(r->fetch->seen, indexes[i]);
+		trouble_failed(r, r->batch[i].message, DELIVER_DEFERRED);
+	}
+}
+
 static void
 settle_batch(struct retrieval *r, const uint32_t *indexes)
 {
@@ -245,8 +256,11 @@ commit(struct retrieval *r, struct err *err)
 		err_prefix(err, "deliver");
 	if (status == 0)
 		status = record_batch(r, where, indexes, err);
-	if (status == 0)
+	if (status == 0) {
 		status = publish_batch(r, err);
+		if (status == -1 && r->is_quarantine)
+			undo_batch(r, indexes);
+	}
 	note_place(r);
 	deliver_release(r->deliver);
 	if (status == 0)
