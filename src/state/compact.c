@@ -180,6 +180,16 @@ put_past(const struct seen *seen, struct buf *out)
 		put_session(seen, out);
 }
 
+/* A session as the last record would say that nothing is missing. */
+static void
+put_end(const struct seen *seen, struct buf *out)
+{
+	if (lacks_nothing(seen))
+		put_session(seen, out);
+	else
+		journal_seal(out, begin_line(out, "published"), seen->mine);
+}
+
 static const char *
 word_of_message(const struct seen_message *message)
 {
@@ -287,10 +297,10 @@ compact(struct compaction *compaction, const char *real, struct err *err)
 		trouble_put_all(compaction->seen, &new->buf);
 		status = put_messages(compaction, err);
 	}
-	if (status == 0 && lacks_nothing(compaction->seen))
-		put_session(compaction->seen, &new->buf);
-	if (status == 0)
+	if (status == 0) {
+		put_end(compaction->seen, &new->buf);
 		status = take_place(compaction, real, err);
+	}
 	if (status == -1)
 		unlink(new->path);
 	return status;

@@ -913,6 +913,15 @@ test_missing_records(void)
 	end_session(seen);
 	close_flushed(seen);
 	tap_ok(!may_lack(), "no more after a good session");
+	fresh();
+	seen = open_seen();
+	seen_delivered(seen, "a", 1, 2, "place");
+	end_session(seen);
+	close_flushed(seen);
+	spoil("got");
+	close_flushed(open_seen());
+	tap_ok(may_lack() && !file_has(path, "fot"),
+	    "even if nothing but a session is left");
 	make_batch(NULL);
 	tap_ok(may_lack(), "no good session: perhaps");
 	tap_ok(may_lack_when_compacted(false), "compaction hides nothing");
