@@ -219,6 +219,17 @@ delivers_once() {
 	done
 }
 
+@test "a server that counts its octets anew for the listing is in step" {
+	messages 3
+	serve --resp 'STAT#1=+OK 3 96'
+	rc "pipelining on" "keep off"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
+	[ "$(delivered)" -eq 3 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "what a command took before a forged reply does not come twice" {
 	local i
 	for i in 1 2 4 5; do

@@ -340,6 +340,7 @@ read_list(struct listing *listing, struct session *session, struct seen *seen,
 			complain_of_line(listing, "LIST", line, n);
 			continue;
 		}
+		listing->octets_listed += octets;
 		entry = listing->has_uidl ? find_entry(listing, number)
 					  : add_entry(listing, number);
 		if (entry != NULL)

@@ -47,6 +47,7 @@ struct listing_entry {
 struct listing {
 	uint64_t count; /* as STAT says */
 	uint64_t octets;
+	uint64_t octets_listed; /* by LIST, together */
 	bool has_uidl;
 	bool has_sizes;
 	size_t nonsense; /* lines passed over */

@@ -447,17 +447,36 @@ note_not_given(struct retrieval *r)
 	r->n_not_given = 0;
 }
 
+/* An answer to STAT, the same as at first.  Some servers count anew when they
+ * give out unique-ids, as their LIST shows. */
+static bool
+is_same_stat(const struct listing *listing, const struct client_reply *reply)
+{
+	uint64_t count, octets;
+
+	return reply->ok &&
+	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
+	    count == listing->count &&
+	    (octets == listing->octets || octets == listing->octets_listed);
+}
+
+/* Where one message is all there is, its number and size may be the same. */
+static bool
+answers_stat(const struct retrieval *r, const struct client_reply *reply)
+{
+	const struct listing *listing = &r->fetch->listing;
+
+	return listing->count > 1 &&
+	    listing->octets != LISTING_OCTETS_UNKNOWN &&
+	    is_same_stat(listing, reply);
+}
+
 /* STAT is answered as at first: all that came before is what was asked. */
 static int
 take_proof(
     struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
-	uint64_t count, octets;
-
-	if (!reply->ok ||
-	    !parse_stat(reply->text, reply->text_len, &count, &octets) ||
-	    count != r->fetch->listing.count ||
-	    octets != r->fetch->listing.octets) {
+	if (!is_same_stat(&r->fetch->listing, reply)) {
 		r->forged = true;
 		return out_of_step(r, err);
 	}
@@ -469,19 +488,6 @@ take_proof(
 		return -1;
 	r->n_proven = r->n_recorded;
 	return 0;
-}
-
-/* Where one message is all there is, its number and size may be the same. */
-static bool
-answers_stat(const struct retrieval *r, const struct client_reply *reply)
-{
-	const struct listing *listing = &r->fetch->listing;
-	uint64_t count, octets;
-
-	return listing->count > 1 &&
-	    listing->octets != LISTING_OCTETS_UNKNOWN &&
-	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
-	    count == listing->count && octets == listing->octets;
 }
 
 static int
