@@ -361,7 +361,7 @@ count() {
 	complains "$HOME/d/x:2: hots" "did you mean host"
 }
 
-@test "a file with a password that others can read is refused" {
+@test "a file with a password that others can read is refused (CVE-2005-3088)" {
 	rc
 	for mode in 640 604 644 660; do
 		chmod "$mode" "$HOME/.poplarrc"

@@ -624,7 +624,7 @@ limited() {
 	[ "$(cat "$HOME/line")" = "%H %% %S %" ]
 }
 
-@test "mda: only exit 0 is delivered, and the others stop nothing" {
+@test "mda: only exit 0 is delivered, and the others stop nothing (CVE-2006-5974, CVE-2007-4565)" {
 	local subject
 	messages 8
 	cat >"$HOME/mda" <<-'EOF'

@@ -112,7 +112,7 @@ assert_no_controls() {
 	assert_failure
 }
 
-@test "a greeting of another protocol: 76, and nothing is said to it" {
+@test "a greeting of another protocol: 76, and nothing is said to it (CVE-2020-28896)" {
 	for greeting in '220 mail.example.org ESMTP' '* OK IMAP4rev1' \
 	    '+OKAY' '' 'HTTP/1.1 400 Bad Request'; do
 		play --log "$LOG" <<-X
@@ -485,7 +485,7 @@ serve_synthetic() {
 
 # Unique-ids
 
-@test "blanks and odd octets in unique-ids" {
+@test "blanks, paths and odd octets in unique-ids (CVE-2018-14362)" {
 	messages 8
 	printf '%s\n' 'm0001 a%20b' 'm0002 a%20%20b' 'm0003 %ff%fe%01' \
 	    'm0004 a%09b' 'm0005 ../../../../etc/passwd' 'm0006 %2e' \
@@ -504,7 +504,7 @@ serve_synthetic() {
 	assert_no_controls
 }
 
-@test "unique-ids that differ only beyond 1 KiB are different" {
+@test "unique-ids that differ only beyond 1 KiB are different (CVE-2005-2335)" {
 	messages 2
 	long=$(head -c 3000 /dev/zero | tr '\0' u)
 	printf '%s\n' "m0001 ${long}1" "m0002 ${long}2" >"$BOX/.uids"
@@ -520,7 +520,7 @@ serve_synthetic() {
 	assert_maildir_equals_box
 }
 
-@test "a unique-id that is missing: the header is the identity" {
+@test "a unique-id that is missing: the header is the identity (CVE-2018-14356)" {
 	messages 3
 	serve --resp 'UIDL=+OK\r\n1 a\r\n2\r\n3 \r\n.'
 	rc
@@ -654,7 +654,7 @@ serve_synthetic() {
 	done
 }
 
-@test "lines of a listing without sense are passed over, and 76" {
+@test "lines of a listing without sense are passed over, and 76 (CVE-2001-1009)" {
 	messages 2
 	serve --resp 'UIDL=+OK\r\n0 zero\r\n1 a\r\nwhat\r\n-1 b\r\n\r\n99999999999 c\r\n2 b\r\n 3\x1b d\r\n.' \
 	    --resp 'LIST=+OK\r\n0 10\r\n1 10\r\nx y\r\n2\r\n.'
@@ -693,7 +693,7 @@ serve_synthetic() {
 
 # Without end
 
-@test "a line of more than 64 KiB: 76, wherever it comes" {
+@test "a line of more than 64 KiB: 76, wherever it comes (CVE-2013-1752)" {
 	play <<-'X'
 		S- +OK 
 		ENDLESS x
@@ -1169,7 +1169,64 @@ cut_at() {
 	done
 }
 
-@test "an endless complaint is cut, and is one line" {
+@test "a server's text is never a format (CVE-2007-2958)" {
+	local how
+	messages 2
+	for how in "--greeting=-ERR %s%n%1\$s%*d" "--resp=PASS=-ERR %s%n%1\$s%*d" \
+	    "--resp=PASS=%s%n%1\$s%*d" "--resp=RETR 1=-ERR %s%n%1\$s%*d"; do
+		serve "$how"
+		rc
+		for option in -q -v -d; do
+			run_poplar "$option"
+			[ "$status" -ne 0 ]
+			[[ $stderr == *'%s%n%1$s%*d'* ]]
+		done
+		stop_server
+		forget_everything
+	done
+}
+
+@test "no header is too odd for -d (CVE-2010-1167, CVE-2008-2711)" {
+	printf 'Subject: \xe3\x81\xff\xfe\xf8\x88\x80\x80\x80\xc0\x80\xed\xa0\x80\x1b[2J\r\n\r\nx\r\n' >"$BOX/m1"
+	{
+		printf 'X-Long: '
+		head -c 300000 /dev/zero | tr '\0' '\346'
+		printf '\r\nSubject: x\r\n\r\nx\r\n'
+	} >"$BOX/m2"
+	serve
+	rc
+	run_poplar -d
+	expect_exit 0
+	assert_no_controls
+	[ "${#stderr}" -lt 20000 ]
+	assert_maildir_equals_box
+	again --no-uidl
+	rm -r "$HOME/Maildir" "$HOME/.local"
+	run_poplar -d
+	expect_exit 0
+	assert_no_controls
+	assert_maildir_equals_box
+}
+
+@test "a message without a header is a message (CVE-2005-4348)" {
+	printf '\r\nbody\r\n' >"$BOX/m1"
+	printf '\r\n' >"$BOX/m2"
+	printf 'no header at all\r\n' >"$BOX/m3"
+	serve
+	for delivery in "maildir ~/Maildir" "mbox ~/box" \
+	    'mda cat >>"$HOME/$POPLAR_UID"'; do
+		rm -rf "$HOME/.local"
+		rc "delivery $delivery"
+		fetches
+	done
+	assert_maildir_equals_box
+	assert_mbox_equals_box "$HOME/box"
+	for f in m1 m2 m3; do
+		as_delivered "$BOX/$f" | cmp - "$HOME/$f"
+	done
+}
+
+@test "an endless complaint is cut, and is one line (CVE-2021-36386)" {
 	long=$(head -c 40000 /dev/zero | tr '\0' e)
 	serve --resp "PASS=-ERR $long"
 	rc

@@ -154,7 +154,7 @@ $(grep '^1 tls' "$LOG")" ]
 	assert_maildir_equals_box
 }
 
-@test "STLS refused: 69, nothing secret was said" {
+@test "STLS refused: 69, nothing secret was said (CVE-2021-39272, CVE-2021-22946)" {
 	serve_stls server --resp 'STLS=-ERR not today'
 	rc_stls
 	run_poplar
@@ -171,7 +171,7 @@ $(grep '^1 tls' "$LOG")" ]
 	assert_nothing_leaked
 }
 
-@test "STLS not offered: 69 with a hint, nothing secret was said" {
+@test "STLS not offered: 69 with a hint, nothing secret was said (CVE-2006-5867, CVE-2020-15954)" {
 	serve
 	rc_stls
 	run_poplar
@@ -196,7 +196,7 @@ $(grep '^1 tls' "$LOG")" ]
 	assert_nothing_leaked
 }
 
-@test "a greeting before TLS that claims to be logged in changes nothing" {
+@test "a greeting before TLS that claims to be logged in changes nothing (CVE-2020-14093)" {
 	play_tls <<-'X'
 		S: +OK PREAUTH welcome
 		C: CAPA
@@ -211,7 +211,7 @@ $(grep '^1 tls' "$LOG")" ]
 	assert_nothing_leaked
 }
 
-@test "bytes behind the +OK of STLS end the session" {
+@test "bytes behind the +OK of STLS end the session (CVE-2020-14954, CVE-2020-15953, CVE-2020-14928, CVE-2021-22947)" {
 	play_tls <<-'X'
 		S: +OK
 		C: CAPA
@@ -307,7 +307,7 @@ $(grep '^1 tls' "$LOG")" ]
 	refused expired "it expired on" "localhost" "SHA-256"
 }
 
-@test "a certificate for another name" {
+@test "a certificate for another name (CVE-2014-7275)" {
 	refused wronghost "it is for elsewhere.example.org, not for 127.0.0.1" \
 	    tls_host_override
 }
@@ -316,7 +316,7 @@ $(grep '^1 tls' "$LOG")" ]
 	refused selfsigned "self-signed" tls_fingerprint
 }
 
-@test "a certificate of an authority that the system does not know" {
+@test "a certificate of an authority that the system does not know (CVE-2019-8337, CVE-2014-7273, CVE-2014-7274)" {
 	serve_tls
 	rc "tls on"
 	run_poplar
@@ -982,6 +982,26 @@ keys() {
 	expect_exit 75
 	says "tls: TLS handshake: no answer"
 	[ "$SECONDS" -lt 8 ]
+}
+
+@test "a handshake that hangs behind STLS is bounded, too (CVE-2011-1947)" {
+	play_tls <<-'X'
+		S: +OK
+		C: CAPA
+		S: +OK
+		S: STLS
+		S: .
+		C: STLS
+		S: +OK
+		STALL
+	X
+	rc_stls "timeout 1"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	says "tls: TLS handshake: no answer"
+	[ "$SECONDS" -lt 8 ]
+	assert_nothing_leaked
 }
 
 @test "a handshake that drips in is bounded by timeout as a whole" {
