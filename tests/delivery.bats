@@ -565,6 +565,27 @@ limited() {
 	not logged connect
 }
 
+@test "mbox: a stale dotlock that cannot be removed is said at once" {
+	local dead
+	messages 1
+	(exit 0) &
+	dead=$!
+	wait "$dead"
+	mkdir "$HOME/spool"
+	: >"$HOME/spool/mbox"
+	echo "$dead" >"$HOME/spool/mbox.lock"
+	chmod 555 "$HOME/spool"
+	serve
+	rc "delivery mbox ~/spool/mbox" "keep off"
+	run_mortal
+	chmod 755 "$HOME/spool"
+	expect_exit 73
+	says "$HOME/spool/mbox.lock" "Permission denied"
+	run_poplar
+	expect_exit 0
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "mbox: where no dotlock can be made, the fcntl lock has to do" {
 	messages 1
 	mkdir "$HOME/spool"

@@ -127,21 +127,26 @@ note_holder(struct quest *quest, const char *content)
 	    ": a lock file is beside it");
 }
 
-/* True if the dotlock in the way is gone now, or is ours to take over. */
-static bool
-break_stale(struct quest *quest)
+/* GOT if the dotlock in the way is gone now, or is ours to take over. */
+static enum attempt
+break_stale(struct quest *quest, struct err *err)
 {
 	char content[CONTENT_MAX], kept[CONTENT_MAX];
 
 	note_holder(quest, "");
 	if (read_small(quest->dotlock, content, sizeof(content)) == -1)
-		return errno == ENOENT;
+		return errno == ENOENT ? GOT : BUSY;
 	strlcpy(kept, content, sizeof(kept));
-	if (is_stale(quest, content))
-		return quest->lock->inherited || unlink(quest->dotlock) == 0 ||
-		    errno == ENOENT;
-	note_holder(quest, kept);
-	return false;
+	if (!is_stale(quest, content)) {
+		note_holder(quest, kept);
+		return BUSY;
+	}
+	if (quest->lock->inherited || unlink(quest->dotlock) == 0 ||
+	    errno == ENOENT)
+		return GOT;
+	err_set_errno(err, err_class_of_errno(errno),
+	    "cannot remove the stale lock file %s", quest->dotlock);
+	return FAILED;
 }
 
 /* A file that has no name yet, or a name of its own for *temporary. */
@@ -272,11 +277,14 @@ static enum attempt
 try_dotlock(struct quest *quest, struct err *err)
 {
 	struct mboxlock *lock = quest->lock;
+	enum attempt broken = GOT;
 
 	lock->inherited = false;
 	/* Look first: to make one for nothing costs a flush. */
-	if (access(quest->dotlock, F_OK) == 0 && !break_stale(quest))
-		return BUSY;
+	if (access(quest->dotlock, F_OK) == 0)
+		broken = break_stale(quest, err);
+	if (broken != GOT)
+		return broken;
 	if (obtain_dotlock(quest) == 0) {
 		lock->dotlock = true;
 		return GOT;
