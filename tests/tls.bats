@@ -552,6 +552,11 @@ $(grep '^1 tls' "$LOG")" ]
 	run_poplar
 	expect_exit 76
 	assert_nothing_leaked
+	rc "tls on" "tls_certcheck off" \
+	    "tls_fingerprint $(fingerprint sha256 selfsigned)"
+	run_poplar
+	expect_exit 0
+	[ -z "$stderr" ]
 }
 
 @test "tls_certcheck off takes any certificate, and warns at every run" {

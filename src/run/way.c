@@ -166,7 +166,7 @@ way_start_tls(struct session *session, struct err *err)
 	append_server(account, &server);
 	params.tofu_file = tofu ? keys : NULL;
 	params.tofu_server = buf_string(&server);
-	if (!params.certcheck && !tofu)
+	if (!params.certcheck && !tofu && params.n_fingerprints == 0)
 		log_say(LOG_AT_WARNING,
 		    "tls_certcheck is off: anybody could be this server");
 	if (params.compat != NULL)
