@@ -132,6 +132,17 @@ spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid)
 	return error == 0 ? 0 : -1;
 }
 
+static void
+close_outputs(struct child *child)
+{
+	if (child->out != -1)
+		close(child->out);
+	if (child->err != -1)
+		close(child->err);
+	child->out = -1;
+	child->err = -1;
+}
+
 static int
 start_with_pipes(
     const struct spawn *spawn, struct child *child, struct err *err)
@@ -146,15 +157,17 @@ start_with_pipes(
 		close(out[1]);
 		return -1;
 	}
-	status = spawn_start(spawn, out[1], errors[1], &child->pid);
-	if (status == -1)
-		err_set_errno(err, ERR_OS, "cannot run /bin/sh");
-	close(out[1]);
-	close(errors[1]);
 	child->out = out[0];
 	child->err = errors[0];
 	fcntl(child->out, F_SETFL, O_NONBLOCK);
 	fcntl(child->err, F_SETFL, O_NONBLOCK);
+	status = spawn_start(spawn, out[1], errors[1], &child->pid);
+	if (status == -1) {
+		err_set_errno(err, ERR_OS, "cannot run /bin/sh");
+		close_outputs(child);
+	}
+	close(out[1]);
+	close(errors[1]);
 	return status;
 }
 
@@ -279,10 +292,7 @@ spawn_run(
 	if (ended == 0)
 		end_child(&child, result, max, KILL_GRACE);
 	result->timed_out = ended == 0;
-	if (child.out != -1)
-		close(child.out);
-	if (child.err != -1)
-		close(child.err);
+	close_outputs(&child);
 	return status;
 }
 

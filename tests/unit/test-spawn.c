@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,6 +87,24 @@ test_surroundings(void)
 	close(fd);
 }
 
+/* Longer than any argument may be. */
+static void
+test_no_start(void)
+{
+	size_t n = (size_t)4 << 20;
+	char *command = malloc(n + 1);
+	int before = dup(STDIN_FILENO), after;
+
+	memset(command, ':', n);
+	command[n] = '\0';
+	close(before);
+	tap_ok(run(command, 10000) == -1, "one that cannot be started");
+	after = dup(STDIN_FILENO);
+	tap_ok(after == before, "leaves no descriptor behind");
+	close(after);
+	free(command);
+}
+
 int
 main(void)
 {
@@ -94,6 +113,7 @@ main(void)
 	test_ends();
 	test_outputs();
 	test_surroundings();
+	test_no_start();
 	spawn_result_free(&result);
 	return tap_done();
 }
