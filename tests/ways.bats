@@ -525,12 +525,26 @@ rc_proxy() {
 	run_poplar -v
 	expect_exit 75
 	assert_equal "$(grep -c 'once more' <<<"$stderr")" 1
-	assert_equal "$(grep -c 'TTL expired' <<<"$stderr")" 2
+	assert_equal "$(grep -c 'TTL expired' <<<"$stderr")" 3
 	PORT=$(free_port)
 	rc
 	run_poplar -v
 	expect_exit 69
 	not grep -q 'once more' <<<"$stderr"
+}
+
+@test "what a second try finds is no worse than the first failure" {
+	play_proxy <<-'X'
+		C- \x05\x01\x00
+		S- \x05\x00
+		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+		S- \x05\x06
+		EXPECT-EOF
+	X
+	rc_proxy "connect_timeout 1"
+	run_poplar -v
+	expect_exit 75
+	says "connect: and then: " "test: connect: proxy:" "TTL expired"
 }
 
 @test "at a terminal nobody has to wait for a second try" {

@@ -73,6 +73,24 @@ pause_before_retry(const struct account *account, struct err *err)
 	return 0;
 }
 
+/* What is refused behind a failure for now is a server that restarts, say: that
+ * failure stays the reason. */
+static int
+connect_again(struct session *session, struct err *err)
+{
+	struct err second;
+	int fd;
+
+	log_say(
+	    LOG_AT_VERBOSE, "connect: %s; once more in a moment", err->text);
+	if (pause_before_retry(session->account, err) == -1)
+		return -1;
+	fd = connect_once(session, &second);
+	if (fd == -1)
+		log_say(LOG_AT_VERBOSE, "connect: and then: %s", second.text);
+	return fd;
+}
+
 int
 way_connect(struct session *session, struct err *err)
 {
@@ -81,12 +99,8 @@ way_connect(struct session *session, struct err *err)
 
 	if (fd == -1 && err->class == ERR_TEMPFAIL &&
 	    !session->options->in_hurry && wait_stop_signal() == 0 &&
-	    wait_clock() < session->end) {
-		log_say(LOG_AT_VERBOSE, "connect: %s; once more in a moment",
-		    err->text);
-		if (pause_before_retry(account, err) == 0)
-			fd = connect_once(session, err);
-	}
+	    wait_clock() < session->end)
+		fd = connect_again(session, err);
 	if (fd == -1)
 		return err_prefix(err, "connect");
 	session->conn =
