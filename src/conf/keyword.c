@@ -35,7 +35,7 @@ static const struct keyword keywords[] = {
     {"user", NULL, 0, FIELD(user, text), NULL},
     {"password", NULL, KEYWORD_SECRET, FIELD(password, secret), NULL},
     {"passwordeval", NULL, 0, FIELD(passwordeval, text), NULL},
-    {"passwordfd", NULL, 0, FIELD(passwordfd, descriptor), NULL},
+    {"passwordfd", NULL, KEYWORD_HIDDEN, FIELD(passwordfd, descriptor), NULL},
     {"ntlmdomain", NULL, 0, FIELD(ntlmdomain, text), NULL},
     {"tls", "on", KEYWORD_EMPTY_IS_ON, FIELD(tls, switch), "on|off"},
     {"tls_starttls", "auto", KEYWORD_EMPTY_IS_ON, FIELD(tls_starttls, switch),

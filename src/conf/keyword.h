@@ -17,7 +17,7 @@ enum keyword_flags {
 	KEYWORD_IGNORED = 4,	 /* accepted for mpop's sake, with a note */
 	KEYWORD_LATER = 8,	 /* "not supported yet", but for its default */
 	KEYWORD_LIST = 16,	 /* may be given several times and adds up */
-	KEYWORD_HIDDEN = 32,	 /* what is refused is not shown: a PIN? */
+	KEYWORD_HIDDEN = 32,	 /* what is refused is not shown: a secret? */
 };
 
 struct keyword;

@@ -503,6 +503,9 @@ test_later(void)
 		rejected(later[i], "not supported yet");
 	read_text("account a\ntls_key_file pkcs11:pin-value=1234\n", &err);
 	tap_ok(strstr(err.text, "1234") == NULL, "a PIN is not shown");
+	read_text("account a\npasswordfd sesame\n", &err);
+	tap_ok(strstr(err.text, "sesame") == NULL,
+	    "nor what may be a password in the wrong place");
 	conf = read_text(harmless, &err);
 	tap_is(conf != NULL ? "" : err.text, "", "their defaults are accepted");
 	conf_free(conf);
