@@ -298,6 +298,19 @@ finish_poplar() {
 	output=$(cat "$BATS_TEST_TMPDIR/out") stderr=$(cat "$BATS_TEST_TMPDIR/err")
 }
 
+# As a crash would do it: nobody gets a word.
+kill_at_once() {
+	local child children
+	command -v pgrep >/dev/null || skip "pgrep is not installed"
+	children=$(pgrep -P "$1")
+	# shellcheck disable=SC2086
+	kill -KILL "$1" $children
+	wait "$1" || true
+	for child in $children; do
+		eventually ended "$child"
+	done
+}
+
 # A line of the conversation so far matches.
 logged() {
 	grep -q "$@" "$LOG"

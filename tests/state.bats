@@ -9,19 +9,6 @@ retrieved() {
 	sed -n "s/^${1:-[0-9]*} C: RETR //p" "$LOG" | xargs
 }
 
-# As a crash would do it: nobody gets a word.
-kill_at_once() {
-	local children
-	command -v pgrep >/dev/null || skip "pgrep is not installed"
-	children=$(pgrep -P "$1")
-	# shellcheck disable=SC2086
-	kill -KILL "$1" $children
-	wait "$1" || true
-	for child in $children; do
-		eventually ended "$child"
-	done
-}
-
 # Is there a state, and does every line of it end in a checksum?
 assert_state_is_sound() {
 	local state
