@@ -262,6 +262,25 @@ delivers_once() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "a message without a unique-id does not come again when it has one" {
+	messages 3
+	serve --resp 'UIDL#1=+OK\r\n1 m0001\r\n2 x\r\n2 y\r\n3 m0003\r\n.'
+	rc
+	run_poplar
+	[ "$(delivered)" -eq 3 ]
+	message m0004 "message 4"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	# Its name is the unique-id from now on.
+	: >"$LOG"
+	message m0005 "message 5"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+	not logged TOP
+}
+
 @test "a message that begins as a reply does is a message" {
 	printf '+OK\r\nSubject: x\r\n\r\n+OK\r\n' >"$BOX/m1"
 	printf -- '-ERR what: x\r\n\r\nbody\r\n' >"$BOX/m2"

@@ -325,7 +325,8 @@ struct lost {
 };
 
 struct renumbering {
-	struct lost *lost; /* by rising header */
+	bool nameless_only; /* those that are called by their header */
+	struct lost *lost;  /* by rising header */
 	size_t n;
 	bool some_headless; /* some cannot be recognised at all */
 	size_t recognised;
@@ -340,6 +341,44 @@ compare_lost(const void *a, const void *b)
 	return (x->header > y->header) - (x->header < y->header);
 }
 
+/* Without a unique-id when it was fetched, and not listed as such: it may have
+ * one now. */
+static bool
+lost_its_header_as_name(struct fetch *fetch, uint32_t index)
+{
+	const struct seen_message *message = seen_at(fetch->seen, index);
+	struct buf id = {0};
+	struct err ignored;
+	bool is;
+
+	if ((message->flags & (SEEN_MATCHED | SEEN_DELETED | SEEN_UNDONE)) != 0)
+		return false;
+	is = seen_read_id(fetch->seen, index, &id, &ignored) == 0 &&
+	    seen_id_is_of_header(id.data);
+	buf_free(&id);
+	return is;
+}
+
+static bool
+some_lost_their_header_as_name(struct fetch *fetch)
+{
+	if (!fetch->listing.has_uidl)
+		return false;
+	for (uint32_t i = 0; i < seen_count(fetch->seen); i++)
+		if (lost_its_header_as_name(fetch, i))
+			return true;
+	return false;
+}
+
+static bool
+may_be_another(
+    struct fetch *fetch, const struct renumbering *renumbering, uint32_t index)
+{
+	return renumbering->nameless_only
+	    ? lost_its_header_as_name(fetch, index)
+	    : counts_as_lost(seen_at(fetch->seen, index));
+}
+
 static void
 collect_lost(struct fetch *fetch, struct renumbering *renumbering)
 {
@@ -349,7 +388,7 @@ collect_lost(struct fetch *fetch, struct renumbering *renumbering)
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t header;
 
-		if (!counts_as_lost(seen_at(fetch->seen, i)))
+		if (!may_be_another(fetch, renumbering, i))
 			continue;
 		header = seen_header_hash(fetch->seen, i);
 		if (header == 0)
@@ -403,7 +442,8 @@ recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
 	if (hash != 0)
 		index = take_lost(fetch, renumbering, hash);
 	if (index == LISTING_NONE) {
-		message->unsettled = hash == 0 || renumbering->some_headless;
+		message->unsettled = !renumbering->nameless_only &&
+		    (hash == 0 || renumbering->some_headless);
 		renumbering->unsettled += message->unsettled;
 		return;
 	}
@@ -414,9 +454,9 @@ recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
 }
 
 static int
-settle_renumbering(struct fetch *fetch, struct err *err)
+settle_renumbering(struct fetch *fetch, bool nameless_only, struct err *err)
 {
-	struct renumbering renumbering = {0};
+	struct renumbering renumbering = {.nameless_only = nameless_only};
 	const struct question question = {is_stranger, recognise, &renumbering};
 	int status;
 
@@ -479,7 +519,11 @@ identify_messages(struct fetch *fetch, struct err *err)
 	if (prepare_doubts(fetch, err) == -1 ||
 	    ask(fetch, &who_changed, err) == -1)
 		return -1;
-	if (has_strangers(fetch) && most_are_lost(fetch))
-		return settle_renumbering(fetch, err);
+	if (!has_strangers(fetch))
+		return 0;
+	if (most_are_lost(fetch))
+		return settle_renumbering(fetch, false, err);
+	if (some_lost_their_header_as_name(fetch))
+		return settle_renumbering(fetch, true, err);
 	return 0;
 }
