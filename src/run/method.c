@@ -10,15 +10,18 @@
 /* From the best to the worst. */
 static const struct method methods[] = {
     {SASL_ROW(EXTERNAL, WITH_CERTIFICATE),
-	"the certificate that was shown has proved all; no secret is sent"},
+	"the client certificate is proof enough, and no secret is sent"},
     {SASL_ROW(SCRAM_SHA_256_PLUS, BOUND),
-	"no secret is sent, the server must know it too, and TLS ends there"},
-    {SASL_ROW(SCRAM_SHA_1_PLUS, BOUND), "as SCRAM-SHA-256-PLUS, older hash"},
+	"no secret is sent, the server has to know it, and nobody stands "
+	"between"},
+    {SASL_ROW(SCRAM_SHA_1_PLUS, BOUND),
+	"as SCRAM-SHA-256-PLUS, with an older hash"},
     {SASL_ROW(SCRAM_SHA_256, ANYWHERE),
-	"no secret is sent, and the server must know it too"},
-    {SASL_ROW(SCRAM_SHA_1, ANYWHERE), "as SCRAM-SHA-256, older hash"},
+	"no secret is sent, and the server has to know it"},
+    {SASL_ROW(SCRAM_SHA_1, ANYWHERE), "as SCRAM-SHA-256, with an older hash"},
     {CONF_AUTH_USER, METHOD_USER, SASL_MECHANISMS, METHOD_UNREAD,
-	"the secret as it is, where nobody reads on; the fewest round trips"},
+	"the password itself, where nobody else can read it, and in the "
+	"fewest round trips"},
     {SASL_ROW(PLAIN, UNREAD), "as USER, and a secret of any octets"},
     {SASL_ROW(LOGIN, UNREAD), "as PLAIN, in more round trips"},
     {SASL_ROW(DIGEST_MD5, UNREAD),
