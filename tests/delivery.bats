@@ -873,3 +873,14 @@ limited() {
 	expect_exit 0
 	assert_maildir_equals_box
 }
+
+@test "session_timeout bounds the commands, too" {
+	messages 3
+	serve
+	rc "delivery mda sleep 30" "session_timeout 2"
+	SECONDS=0
+	run_poplar
+	expect_exit 75
+	[ "$SECONDS" -lt 20 ]
+	says "message 1: command ran" "the time for the whole session is up"
+}

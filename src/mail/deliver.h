@@ -29,9 +29,11 @@ struct deliver_params {
 	const char *user;
 	const char *host;
 	int64_t mda_timeout; /* milliseconds */
-	time_t delivered;    /* when the state last delivered to this target;
-				0: never, so that it may be made */
-	bool look_only;	     /* open makes nothing, and begin never follows */
+	int64_t until;	  /* the clock (wait_clock) when the last command must
+			     be over, 0: any time */
+	time_t delivered; /* when the state last delivered to this target;
+			     0: never, so that it may be made */
+	bool look_only;	  /* open makes nothing, and begin never follows */
 };
 
 /* What is known of a message before its first byte. */

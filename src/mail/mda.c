@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/spawn.h"
 #include "base/text.h"
+#include "base/wait.h"
 
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define OUTPUT_MAX ((size_t)64 << 10)
@@ -182,6 +183,20 @@ make_env(const struct mda *mda, const char *sender, char *env[ENV_MAX])
 	env[6] = NULL;
 }
 
+/* Milliseconds. */
+static int64_t
+time_to_run(const struct mda *mda)
+{
+	int64_t timeout = mda->params.mda_timeout, left;
+
+	if (mda->params.until == 0)
+		return timeout;
+	left = mda->params.until - wait_clock();
+	if (left > timeout)
+		return timeout;
+	return left > 0 ? left : 1;
+}
+
 static int
 run(struct mda *mda, const char *sender, struct spawn_result *result,
     struct err *err)
@@ -192,7 +207,7 @@ run(struct mda *mda, const char *sender, struct spawn_result *result,
 	    .command = command,
 	    .input = mda->spool,
 	    .env = (const char *const *)env,
-	    .timeout = mda->params.mda_timeout,
+	    .timeout = time_to_run(mda),
 	    .output_max = OUTPUT_MAX,
 	    .own_group = true,
 	};

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/wait.h"
 #include "run/confine.h"
 #include "run/login.h"
 #include "run/secret.h"
@@ -50,6 +51,7 @@ open_place(struct fetch *fetch, struct err *err)
 	    .mda_timeout = account->mda_timeout != 0
 		? (int64_t)account->mda_timeout * 1000
 		: MDA_TIMEOUT_NONE,
+	    .until = fetch->end,
 	    .delivered = seen_delivered_to(fetch->seen, fetch->target),
 	    .look_only = is_dry(fetch),
 	};
@@ -84,8 +86,8 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 {
 	struct session *session = &fetch->session;
 
-	if (session_open(
-		session, fetch->account, &fetch->options->session, err) == -1) {
+	if (session_open(session, fetch->account, &fetch->options->session,
+		fetch->end, err) == -1) {
 		hint_at_tls_default(fetch->account, err);
 		return -1;
 	}
@@ -585,6 +587,14 @@ clean_up(struct fetch *fetch)
 	log_forget();
 }
 
+static int64_t
+end_of_session(const struct account *account)
+{
+	if (account->session_timeout == 0)
+		return WAIT_FOREVER;
+	return wait_clock() + (int64_t)account->session_timeout * 1000;
+}
+
 enum err_class
 fetch_account(const struct account *account,
     const struct fetch_options *options, int parent,
@@ -595,6 +605,7 @@ fetch_account(const struct account *account,
 	    .options = options,
 	    .parent = parent,
 	    .now = time(NULL),
+	    .end = end_of_session(account),
 	};
 	enum err_class class = ERR_NONE;
 	struct err err = {.class = ERR_SOFTWARE};

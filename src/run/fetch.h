@@ -55,6 +55,7 @@ struct fetch {
 	const struct fetch_options *options;
 	int parent; /* where events go */
 	time_t now;
+	int64_t end;  /* the clock (wait_clock) when all must be over */
 	char *target; /* "maildir PATH", as the state knows it */
 	struct seen *seen;
 	struct deliver *deliver;

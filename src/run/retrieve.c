@@ -772,13 +772,25 @@ try_next(struct retrieval *r, struct err *err)
 	return try_message(r, r->wanted[r->next_reply], err);
 }
 
+/* What the commands took counts as well. */
+static bool
+time_is_up(const struct retrieval *r)
+{
+	return r->fetch->end != WAIT_FOREVER && wait_clock() >= r->fetch->end;
+}
+
 /* A status line proves that the message before it ended where it seemed to. */
 static int
 take_reply(struct retrieval *r, struct err *err)
 {
 	struct client_reply reply;
 
-	if (wait_check(err) == -1 || try_next(r, err) == -1)
+	if (wait_check(err) == -1)
+		return -1;
+	if (time_is_up(r))
+		return err_set(err, ERR_TEMPFAIL,
+		    "retrieval: the time for the whole session is up");
+	if (try_next(r, err) == -1)
 		return -1;
 	if (client_unasked_input(client_of(r)))
 		return out_of_step(r, err);
@@ -882,7 +894,7 @@ keep_whole(struct retrieval *r, const struct err *why)
 	/* The line was lost behind it, and it has its listed size: no
 	 * status line is needed to believe that it is whole. */
 	if (why->class == ERR_TEMPFAIL && !held_is_suspect(r) &&
-	    stage_held(r, &err) == -1) {
+	    !time_is_up(r) && stage_held(r, &err) == -1) {
 		fetch_report(r->fetch, &err);
 		return;
 	}

@@ -199,13 +199,10 @@ open_and_ask(struct session *session, struct err *err)
 
 int
 session_open(struct session *session, const struct account *account,
-    const struct session_options *options, struct err *err)
+    const struct session_options *options, int64_t end, struct err *err)
 {
 	*session = (struct session){
-	    .account = account, .options = options, .end = WAIT_FOREVER};
-	if (account->session_timeout != 0)
-		session->end =
-		    wait_clock() + (int64_t)account->session_timeout * 1000;
+	    .account = account, .options = options, .end = end};
 	if (open_and_ask(session, err) == -1)
 		return -1;
 	if (account->tls == CONF_ON && account->tls_starttls == CONF_ON &&

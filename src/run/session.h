@@ -63,9 +63,10 @@ int session_refused(struct session *session, const struct client_reply *reply,
 /*
  * Dial, secure, greet, ask CAPA: everything before a secret is needed.  On
  * failure err names the step, and the session must be closed all the same.
+ * end is the clock (wait_clock) when the session must be over.
  */
 int session_open(struct session *session, const struct account *account,
-    const struct session_options *options, struct err *err);
+    const struct session_options *options, int64_t end, struct err *err);
 
 /* Ask CAPA, unless the server is known to drop the line for it; what was
  * known before is forgotten. */
