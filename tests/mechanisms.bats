@@ -215,7 +215,7 @@ has_gsasl() {
 	expect_exit 0
 	assert_maildir_equals_box
 	by on "${tls[@]}" "${ours[@]}"
-	[[ $stderr == *"login: EXTERNAL (the certificate"* ]]
+	[[ $stderr == *"login: EXTERNAL (the client certificate"* ]]
 	rc "auth external" "${tls[@]}"
 	run_poplar
 	expect_exit 77
