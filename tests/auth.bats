@@ -633,6 +633,35 @@ scram_says() {
 	says "login: AUTH CRAM-MD5: the challenge is no base64"
 }
 
+# digest_realm N: a challenge with a realm of so many octets.
+digest_realm() {
+	b64 "realm=\"$(printf '%*s' "$1" '' | tr ' ' r)\",nonce=\"n\",qop=\"auth\",algorithm=md5-sess,charset=utf-8"
+}
+
+@test "digest-md5: a challenge is bounded, whatever its length (CVE-2013-0249)" {
+	has_gsasl
+	dialogue "SASL DIGEST-MD5" "C: AUTH DIGEST-MD5" \
+	    "S: + $(digest_realm 1000)" ANY "S: -ERR no"
+	rc "auth digest-md5"
+	run_poplar
+	expect_exit 77
+	assert_played
+	dialogue "SASL DIGEST-MD5" "C: AUTH DIGEST-MD5" \
+	    "S: + $(digest_realm 12000)" "C: *"
+	rc "auth digest-md5"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH DIGEST-MD5: "
+	assert_played
+	dialogue "SASL DIGEST-MD5" "C: AUTH DIGEST-MD5" \
+	    "S: + $(digest_realm 20000)" "C: *"
+	rc "auth digest-md5"
+	run_poplar
+	expect_exit 76
+	says "login: AUTH DIGEST-MD5: a challenge of more than 16384 octets"
+	assert_played
+}
+
 @test "cram-md5: the example of RFC 2195" {
 	has_gsasl
 	dialogue "SASL CRAM-MD5" "C: AUTH CRAM-MD5" \
@@ -654,6 +683,23 @@ scram_says() {
 	run_poplar
 	expect_exit 0
 	assert_played
+}
+
+@test "ntlm: lengths beyond the end of the challenge (CVE-2012-3482)" {
+	local challenge
+	has_gsasl
+	# Target names at 5,000 and at 31 of 32 octets, and 24 octets in all.
+	for challenge in TlRMTVNTUAACAAAADgAOAIgTAAAFggmiASNFZ4mrze8= \
+	    TlRMTVNTUAACAAAADgAOAB8AAAAFggmiASNFZ4mrze8= \
+	    TlRMTVNTUAACAAAAAAAAACAAAAAFggmi; do
+		dialogue "SASL NTLM" "C: AUTH NTLM" "S: +" \
+		    "C~ TlRMTVNTUAAB*" "S: + $challenge" "C: *"
+		rc "auth ntlm"
+		run_poplar
+		expect_exit 76
+		says "login: AUTH NTLM: the challenge is none of NTLM"
+		assert_played
+	done
 }
 
 @test "gssapi without a ticket: 77, and kinit" {

@@ -14,6 +14,13 @@
 #define REASON_MAX 512
 #define ITERATIONS_MAX 1000000 /* a second or so of work */
 
+/* Offsets and a flag in NTLM's challenge, and how long one is at least. */
+#define NTLM_TARGET_NAME 12
+#define NTLM_FLAGS 20
+#define NTLM_CHALLENGE_MIN 32
+#define NTLM_TARGET_INFO 40
+#define NTLM_HAS_TARGET_INFO 0x00800000
+
 struct sasl {
 	const struct sasl_params *params;
 	struct gnu *gnu;    /* NULL for what is our own */
@@ -218,7 +225,16 @@ check_iterations(
 	return -1;
 }
 
-/* Who has the first response, with a nonce, has nothing yet. */
+/* Who has the first response, with a nonce or a name, has nothing yet. */
+static int
+step_gnu_later(struct sasl *sasl, const struct buf *challenge,
+    struct buf *response, struct err *err)
+{
+	if (sasl->steps > 0)
+		give_secret(sasl);
+	return gnu_step(sasl->gnu, challenge, response, &sasl->complete, err);
+}
+
 static int
 step_scram(struct sasl *sasl, const struct buf *challenge, struct buf *response,
     struct err *err)
@@ -227,9 +243,56 @@ step_scram(struct sasl *sasl, const struct buf *challenge, struct buf *response,
 	    check_iterations(challenge, sasl->params->iterations_min, err) ==
 		-1)
 		return -1;
-	if (sasl->steps > 0)
-		give_secret(sasl);
-	return gnu_step(sasl->gnu, challenge, response, &sasl->complete, err);
+	return step_gnu_later(sasl, challenge, response, err);
+}
+
+/* Little-endian. */
+static uint32_t
+ntlm_number(const struct buf *message, size_t at, size_t octets)
+{
+	uint32_t number = 0;
+
+	for (size_t i = octets; i > 0; i--)
+		number = number << 8 | (unsigned char)message->data[at + i - 1];
+	return number;
+}
+
+/* Do the length and offset at this place lead to octets of the message? */
+static bool
+ntlm_field_fits(const struct buf *message, size_t at)
+{
+	uint32_t length = ntlm_number(message, at, 2);
+	uint32_t offset = ntlm_number(message, at + 4, 4);
+
+	return length == 0 ||
+	    (offset <= message->len && length <= message->len - offset);
+}
+
+/* A CHALLENGE_MESSAGE (MS-NLMP, section 2.2.1.2), which the library takes as
+ * it comes: too short a one would be answered as if it held zeros. */
+static bool
+is_ntlm_challenge(const struct buf *message)
+{
+	static const char head[] = "NTLMSSP\0\2\0\0";
+
+	if (message->len < NTLM_CHALLENGE_MIN ||
+	    memcmp(message->data, head, sizeof(head)) != 0 ||
+	    !ntlm_field_fits(message, NTLM_TARGET_NAME))
+		return false;
+	if ((ntlm_number(message, NTLM_FLAGS, 4) & NTLM_HAS_TARGET_INFO) == 0)
+		return true;
+	return message->len >= NTLM_TARGET_INFO + 8 &&
+	    ntlm_field_fits(message, NTLM_TARGET_INFO);
+}
+
+static int
+step_ntlm(struct sasl *sasl, const struct buf *challenge, struct buf *response,
+    struct err *err)
+{
+	if (sasl->steps > 0 && !is_ntlm_challenge(challenge))
+		return err_set(
+		    err, ERR_PROTOCOL, "the challenge is none of NTLM");
+	return step_gnu_later(sasl, challenge, response, err);
 }
 
 /*
@@ -278,7 +341,7 @@ static const struct mechanism {
     [SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", PASSWORD, SPEAKS_FIRST,
 	true, step_scram},
     [SASL_GSSAPI] = {"GSSAPI", NO_SECRET, SPEAKS_FIRST, true, step_gnu},
-    [SASL_NTLM] = {"NTLM", PASSWORD, SPEAKS_FIRST, false, step_gnu},
+    [SASL_NTLM] = {"NTLM", PASSWORD, SPEAKS_FIRST, false, step_ntlm},
 };
 
 const char *
@@ -291,7 +354,8 @@ static bool
 is_gnu(enum sasl_mechanism mechanism)
 {
 	return mechanisms[mechanism].step == step_gnu ||
-	    mechanisms[mechanism].step == step_scram;
+	    mechanisms[mechanism].step == step_scram ||
+	    mechanisms[mechanism].step == step_ntlm;
 }
 
 const char *

@@ -325,6 +325,53 @@ test_ntlm(void)
 	sasl_close(sasl);
 }
 
+/* Lengths and offsets of the server's: CVE-2012-3482 was to believe them. */
+static void
+test_ntlm_bounds(void)
+{
+	static const struct {
+		const char *challenge;
+		const char *what;
+	} cases[] = {
+	    {"TlRMTVNTUAACAAAADgAOAIgTAAAFggmiASNFZ4mrze8=",
+		"a target name far beyond the end"},
+	    {"TlRMTVNTUAACAAAADgAOAB8AAAAFggmiASNFZ4mrze8=",
+		"one that begins at the last octet"},
+	    {"TlRMTVNTUAACAAAADgAOAPD///8FggmiASNFZ4mrze8=",
+		"one whose end wraps around"},
+	    {"TlRMTVNTUAACAAAA//8AACAAAAAFggmiASNFZ4mrze8=",
+		"one of 65,535 octets"},
+	    {"TlRMTVNTUAACAAAAAAAAACAAAAAFgomiASNFZ4mrze8AAAAAAAAAAAQABAAwAAAA"
+	     "AAAAAA==",
+		NULL},
+	    {"TlRMTVNTUAACAAAAAAAAACAAAAAFgomiASNFZ4mrze8AAAAAAAAAABAAEAAoAAAA",
+		"target information beyond the end"},
+	    {"TlRMTVNTUAACAAAAAAAAACAAAAAFgomiASNFZ4mrze8AAAAA",
+		"target information that is announced and not there"},
+	    {"TlRMTVNTUAACAAAAAAAAACAAAAAFggmi", "too short for its nonce"},
+	    {"TlRMTVNTUAADAAAAAAAAACAAAAAFggmiASNFZ4mrze8=", "another type"},
+	    {"TlRMTVNTUAACAAAAAAAAACAAAAAFggmiASNFZ4mrze8=", NULL},
+	};
+	struct sasl_params params = alice_by(SASL_NTLM);
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *text = cases[i].challenge;
+		struct sasl *sasl = sasl_open(&params, &err);
+		bool answered;
+
+		is_answered(sasl, "", 0, &err);
+		answered = is_answered(sasl, text, strlen(text), &err);
+		if (cases[i].what == NULL)
+			tap_ok(answered, "NTLM: what fits is answered");
+		else
+			tap_ok(!answered && err.class == ERR_PROTOCOL &&
+				!sasl_gave_secret(sasl),
+			    "NTLM, CVE-2012-3482: %s", cases[i].what);
+		sasl_close(sasl);
+	}
+}
+
 static void
 test_missing(void)
 {
@@ -355,7 +402,9 @@ main(void)
 	test_digest_md5();
 	test_scram();
 	test_plus();
-	if (sasl_has(SASL_NTLM))
+	if (sasl_has(SASL_NTLM)) {
 		test_ntlm();
+		test_ntlm_bounds();
+	}
 	return tap_done();
 }
