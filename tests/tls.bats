@@ -911,6 +911,25 @@ keys() {
 	assert_nothing_leaked
 }
 
+@test "a name ends at its end, not at a NUL (CVE-2009-2666, CVE-2009-3941)" {
+	local name
+	for name in nul nulcn; do
+		serve_tls "$name"
+		rc_tls "tls_host_override localhost"
+		run_poplar
+		expect_exit 76
+		says "tls: the certificate of localhost is refused" \
+		    "not for localhost"
+		assert_nothing_leaked
+	done
+	# It is not the kind of name.
+	serve_tls cn
+	rc_tls "tls_host_override localhost"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
 @test "a body that ends without close_notify is cut short: 75" {
 	messages 3
 	serve_tls server --at 'RETR 2' --cut-after 60 --cut-hard \

@@ -41,6 +41,8 @@ enum oddity {
 	WITH_CHAIN = 8,	 /* the intermediate follows in the file */
 	SHA1 = 16,	 /* signed with it */
 	SMALL = 32,	 /* RSA with 1024 bits */
+	NUL = 64,	 /* the name goes on behind one */
+	COMMON_NAME_ONLY = 128,
 };
 
 struct request {
@@ -64,6 +66,10 @@ static const struct request requests[] = {
     {"client", "alice", false, -1, 3650, BY_AUTHORITY, CLIENT},
     {"sha1", "localhost", true, -1, 3650, BY_AUTHORITY, SHA1},
     {"small", "localhost", true, -1, 3650, BY_AUTHORITY, SMALL},
+    {"nul", "localhost\0.example.org", false, -1, 3650, BY_AUTHORITY, NUL},
+    {"cn", "localhost", false, -1, 3650, BY_AUTHORITY, COMMON_NAME_ONLY},
+    {"nulcn", "localhost\0.example.org", false, -1, 3650, BY_AUTHORITY,
+	NUL | COMMON_NAME_ONLY},
 };
 
 enum {
@@ -118,7 +124,7 @@ set_key_ids(gnutls_x509_crt_t cert, gnutls_x509_crt_t issuer)
 
 /* What a certificate of the authority and one of a server have in common. */
 static struct pair
-new_pair(const char *name, int from, int to, bool small)
+new_pair(int from, int to, bool small)
 {
 	struct pair p = {.key = new_key(small)};
 	time_t now = time(NULL);
@@ -131,9 +137,14 @@ new_pair(const char *name, int from, int to, bool small)
 	    p.cert, now + (time_t)from * DAY));
 	must(gnutls_x509_crt_set_expiration_time(
 	    p.cert, now + (time_t)to * DAY));
-	must(gnutls_x509_crt_set_dn_by_oid(p.cert, GNUTLS_OID_X520_COMMON_NAME,
-	    0, name, (unsigned int)strlen(name)));
 	return p;
+}
+
+static void
+set_common_name(gnutls_x509_crt_t cert, const char *name, size_t length)
+{
+	must(gnutls_x509_crt_set_dn_by_oid(
+	    cert, GNUTLS_OID_X520_COMMON_NAME, 0, name, (unsigned int)length));
 }
 
 static void
@@ -148,8 +159,9 @@ sign(struct pair *p, struct pair *issuer, bool sha1)
 static struct pair
 new_authority(const char *name, struct pair *issuer)
 {
-	struct pair ca = new_pair(name, -1000, 3650, false);
+	struct pair ca = new_pair(-1000, 3650, false);
 
+	set_common_name(ca.cert, name, strlen(name));
 	must(gnutls_x509_crt_set_basic_constraints(ca.cert, 1, -1));
 	must(gnutls_x509_crt_set_key_usage(ca.cert,
 	    GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN |
@@ -158,12 +170,41 @@ new_authority(const char *name, struct pair *issuer)
 	return ca;
 }
 
+static size_t
+name_length(const struct request *r)
+{
+	size_t length = strlen(r->name);
+
+	if (r->oddities & NUL)
+		length += 1 + strlen(r->name + length + 1);
+	return length;
+}
+
+/* By hand, as the library would cut it at a NUL. */
+static void
+set_alt_name(gnutls_x509_crt_t cert, const char *name, size_t length)
+{
+	unsigned char der[64] = {
+	    0x30, (unsigned char)(length + 2), 0x82, (unsigned char)length};
+
+	memcpy(der + 4, name, length);
+	must(gnutls_x509_crt_set_extension_by_oid(
+	    cert, GNUTLS_X509EXT_OID_SAN, der, length + 4, 0));
+}
+
 static void
 set_names(gnutls_x509_crt_t cert, const struct request *r)
 {
 	static const unsigned char ipv4[4] = {127, 0, 0, 1};
 	static const unsigned char ipv6[16] = {[15] = 1};
 
+	set_common_name(cert, r->name, name_length(r));
+	if (r->oddities & COMMON_NAME_ONLY)
+		return;
+	if (r->oddities & NUL) {
+		set_alt_name(cert, r->name, name_length(r));
+		return;
+	}
 	must(gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_DNSNAME,
 	    r->name, (unsigned int)strlen(r->name), GNUTLS_FSAN_SET));
 	if (!r->loopback)
@@ -189,8 +230,7 @@ set_must_staple(gnutls_x509_crt_t cert)
 static struct pair
 new_leaf(const struct request *r, struct pair *signer)
 {
-	struct pair p =
-	    new_pair(r->name, r->from, r->to, (r->oddities & SMALL) != 0);
+	struct pair p = new_pair(r->from, r->to, (r->oddities & SMALL) != 0);
 
 	set_names(p.cert, r);
 	if (r->oddities & MUST_STAPLE)
