@@ -402,7 +402,7 @@ limited() {
 	[ "$(find "$HOME" -name 'mbox*')" = "$HOME/mbox" ]
 }
 
-@test "mbox: anything but a regular file or a link to one is 73" {
+@test "mbox: anything but a regular file or a link to one is 73 (CVE-2004-0880)" {
 	local place
 	messages 1
 	serve
@@ -431,6 +431,34 @@ limited() {
 	expect_exit 0
 	[ -L "$HOME/link" ]
 	assert_mbox_equals_box "$HOME/target"
+}
+
+@test "mbox: a link in the place of its lock file is not followed (CVE-2004-0880)" {
+	local dead target
+	messages 1
+	(exit 0) &
+	dead=$!
+	wait "$dead"
+	# Followed, it were a stale lock; and one that can be made.
+	echo "$dead" >"$HOME/victim"
+	for target in victim nothing; do
+		rm -rf "$HOME/mbox" "$HOME/.local"
+		: >"$LOG"
+		ln -s "$target" "$HOME/mbox.lock"
+		serve
+		rc "delivery mbox ~/mbox"
+		start_poplar
+		eventually logged "RETR 1"
+		assert_still_running "$RUN"
+		[ -L "$HOME/mbox.lock" ]
+		[ ! -s "$HOME/mbox" ]
+		rm "$HOME/mbox.lock"
+		finish_poplar
+		expect_exit 0
+		assert_mbox_equals_box "$HOME/mbox"
+		assert_equal "$(cat "$HOME/victim")" "$dead"
+		[ ! -e "$HOME/nothing" ]
+	done
 }
 
 @test "mbox: one that a mail reader has removed is made anew" {

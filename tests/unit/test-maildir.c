@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 #include "mail/deliver.h"
 
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "mail/owner.h"
 #include "mailtest.h"
 
 #define TEXT "Subject: x\n\nbody\n"
@@ -412,6 +416,87 @@ test_few_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &old);
 }
 
+/* Who knows the time to come knows the names to come. */
+#ifdef __linux__
+static bool is_frozen;
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (!is_frozen || clock != CLOCK_REALTIME)
+		return (int)syscall(SYS_clock_gettime, clock, now);
+	*now = (struct timespec){.tv_sec = 2000000000, .tv_nsec = 7000};
+	return 0;
+}
+
+static void
+plant(int n, const char *target)
+{
+	char host[OWNER_HOST_MAX], path[1024];
+
+	owner_host(host);
+	snprintf(path, sizeof(path),
+	    "planted/tmp/2000000000.M000007P%ldQ%dU" TAG ".%s", (long)getpid(),
+	    n, host);
+	if (symlink(target, path) == -1)
+		exit(98);
+}
+
+static void
+test_planted(void)
+{
+	char place[DELIVER_PLACE_MAX], where[DELIVER_WHERE_MAX], path[2048];
+	struct err err;
+	struct deliver *deliver = open_maildir("planted", 0, &err);
+	struct stat st;
+
+	put_text("victim", "precious");
+	/* Behind the sweep, which takes them for leftovers. */
+	stage_text(deliver, TEXT, place, &err);
+	plant(2, "../../victim");
+	plant(3, "../../nothing");
+	is_frozen = true;
+	stage_text(deliver, TEXT, place, &err);
+	is_frozen = false;
+	tap_ok(strstr(place, ".M000007P") != NULL && strstr(place, "Q4U"),
+	    "the fourth name: %s", place);
+	tap_ok(deliver_sync(deliver, where, &err) == 0 &&
+		deliver_publish(deliver, &err) == 0,
+	    "published under it");
+	snprintf(path, sizeof(path), "planted/new/%s", place);
+	tap_ok(lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+		file_is(path, TEXT, strlen(TEXT)),
+	    "as a file");
+	tap_ok(file_is("victim", "precious", 8) &&
+		access("nothing", F_OK) == -1 &&
+		count_files("planted/new", NULL) == 2,
+	    "links in tmp are not followed (CVE-2004-0880, CVE-2004-0881)");
+	deliver_close(deliver);
+}
+#endif
+
+/* Instead of what a crash has left. */
+static void
+test_planted_for_recovery(void)
+{
+	char where[256], path[512];
+	struct deliver_recovery item = {.place = "1.M1P1Q1U" TAG ".h,S=8,W=8"};
+	struct deliver_lock *lock;
+	struct err err;
+
+	deliver_close(open_maildir("swapped", 0, &err));
+	snprintf(where, sizeof(where), "maildir %s/swapped", place_dir);
+	put_text("victim", "precious");
+	snprintf(path, sizeof(path), "%s/victim", place_dir);
+	if (symlink(path, "swapped/tmp/1.M1P1Q1U" TAG ".h") == -1)
+		exit(98);
+	tap_ok(deliver_recover(where, &item, 1, &lock, &err) == 0 &&
+		!item.delivered && count_files("swapped/new", NULL) == 0,
+	    "a link of its name and size is no message (CVE-2004-0881)");
+	tap_ok(file_is("victim", "precious", 8), "nor is its target touched");
+	deliver_recovery_release(lock);
+}
+
 static int n_found;
 
 static void
@@ -474,6 +559,10 @@ main(void)
 	test_recover_moved();
 	test_full_disk();
 	test_few_descriptors();
+#ifdef __linux__
+	test_planted();
+#endif
+	test_planted_for_recovery();
 	test_scan();
 	return leave_place();
 }
