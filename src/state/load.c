@@ -267,6 +267,8 @@ journal_load(struct seen *seen, struct err *err)
 	table_reserve(seen, (size_t)(seen->size / LINE_TYPICAL));
 	if (read_lines(seen, err) == -1)
 		return -1;
+	/* The index will be made for as many as there are. */
+	table_reserve(seen, seen->n_messages);
 	seen->loaded = true;
 	seen->may_lack = seen->torn || seen->garbage > 0 || !seen->ended_well;
 	journal_settle_import(seen);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -18,7 +19,7 @@
 #define PREFETCH 16
 #define GUESSES 16
 #define CLAIMS_MAX 64
-#define LARGE_PAGE ((uintptr_t)2 * 1024 * 1024)
+#define LARGE_PAGE ((size_t)2 * 1024 * 1024)
 
 #define TAKEN ((uint64_t)(SEEN_MATCHED | SEEN_UNDONE))
 
@@ -156,19 +157,19 @@ has_room(const struct seen *seen)
 	    seen->n_slots - seen->n_slots / 4;
 }
 
-/* A large table comes in large pages: a fifth of the time to load it goes
- * into page faults otherwise. */
+/*
+ * A large table comes in large pages: a fifth of the time to load it goes
+ * into page faults otherwise.  All of its mapping or nothing: a part of one
+ * cannot be moved when the table grows, and would be copied.
+ */
 static void
 ask_for_large_pages(void *memory, size_t n)
 {
 #ifdef MADV_HUGEPAGE
-	uintptr_t from = ((uintptr_t)memory + LARGE_PAGE - 1) / LARGE_PAGE;
-	uintptr_t to = ((uintptr_t)memory + n) / LARGE_PAGE;
+	size_t before = (uintptr_t)memory % (size_t)sysconf(_SC_PAGESIZE);
 
-	if (to > from)
-		madvise(
-		    (char *)memory + (from * LARGE_PAGE - (uintptr_t)memory),
-		    (to - from) * LARGE_PAGE, MADV_HUGEPAGE);
+	if (n >= LARGE_PAGE)
+		madvise((char *)memory - before, before + n, MADV_HUGEPAGE);
 #else
 	(void)memory;
 	(void)n;
