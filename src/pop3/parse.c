@@ -235,15 +235,23 @@ parse_stat(const char *text, size_t n, uint64_t *count, uint64_t *octets)
 	return true;
 }
 
+/* Once over its digits: each message of a listing has one. */
 static bool
-parse_message_number(struct span word, uint32_t *number)
+next_message_number(struct span *s, uint32_t *number)
 {
-	uint64_t value;
+	uint64_t value = 0;
+	size_t n = 0;
 
-	if (!text_to_number(word.at, word.n, PARSE_NUMBER_MAX, &value) ||
-	    value == 0)
+	skip_blanks(s);
+	while (n < s->n && s->at[n] >= '0' && s->at[n] <= '9' &&
+	    value <= PARSE_NUMBER_MAX)
+		value = value * 10 + (uint64_t)(s->at[n++] - '0');
+	if (value == 0 || value > PARSE_NUMBER_MAX ||
+	    (n < s->n && !is_blank(s->at[n])))
 		return false;
 	*number = (uint32_t)value;
+	s->at += n;
+	s->n -= n;
 	return true;
 }
 
@@ -252,7 +260,7 @@ parse_list_line(const char *line, size_t n, uint32_t *number, uint64_t *octets)
 {
 	struct span rest = {line, n};
 
-	return parse_message_number(next_word(&rest), number) &&
+	return next_message_number(&rest, number) &&
 	    parse_size(next_word(&rest), octets);
 }
 
@@ -262,7 +270,7 @@ parse_uidl_line(const char *line, size_t n, uint32_t *number, const char **uid,
 {
 	struct span rest = {line, n};
 
-	if (!parse_message_number(next_word(&rest), number))
+	if (!next_message_number(&rest, number))
 		return false;
 	skip_blanks(&rest);
 	while (rest.n > 0 && is_blank(rest.at[rest.n - 1]))

@@ -235,6 +235,8 @@ doubt_due(struct fetch *fetch)
 {
 	struct listing *listing = &fetch->listing;
 
+	if (!plan_may_delete_known(&fetch->settings))
+		return;
 	for (size_t i = 0; i < listing->n; i++) {
 		struct listing_entry *entry = &listing->entries[i];
 		struct plan_message message;

@@ -63,6 +63,12 @@ plan_delete_after_delivery(const struct plan_settings *settings)
 	return settings->delete_delivered;
 }
 
+bool
+plan_may_delete_known(const struct plan_settings *settings)
+{
+	return settings->delete_delivered || settings->keep_seconds > 0;
+}
+
 const char *
 plan_action_word(enum plan_action action)
 {

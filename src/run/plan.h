@@ -40,6 +40,9 @@ enum plan_action plan_decide(const struct plan_settings *settings,
 /* May a message be deleted that was delivered just now? */
 bool plan_delete_after_delivery(const struct plan_settings *settings);
 
+/* May one be deleted that an earlier run delivered? */
+bool plan_may_delete_known(const struct plan_settings *settings);
+
 /* The word for an action: "fetch". */
 const char *plan_action_word(enum plan_action action);
 

@@ -253,9 +253,10 @@ apply_missing(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	uint64_t day = journal_take_number(fields, 1);
 
 	(void)offset;
-	if (message != NULL)
-		message->missing =
-		    (day < UINT16_MAX ? day : UINT16_MAX) & UINT16_MAX;
+	if (message == NULL)
+		return;
+	message->missing = (day < UINT16_MAX ? day : UINT16_MAX) & UINT16_MAX;
+	seen->has_missing = true;
 }
 
 static void
@@ -428,7 +429,7 @@ journal_is_record(const struct journal_line *line)
 void
 journal_forget(struct seen *seen)
 {
-	for (size_t i = 0; i < seen->n_messages; i++) {
+	for (size_t i = 0; seen->has_missing && i < seen->n_messages; i++) {
 		struct seen_message *message = &seen->messages[i];
 
 		if (message->missing != 0 &&
