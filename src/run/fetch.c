@@ -275,13 +275,15 @@ choose_settings(struct fetch *fetch)
 struct plan_message
 fetch_describe(const struct fetch *fetch, const struct listing_entry *entry)
 {
+	const struct listing_message *attended =
+	    listing_attended(&fetch->listing, entry);
 	struct plan_message message = {.octets = PLAN_OCTETS_UNKNOWN};
+	uint32_t known = listing_known(&fetch->listing, entry);
 
-	if (entry->message != LISTING_NONE)
-		message.octets = fetch->listing.messages[entry->message].octets;
-	if (entry->seen != LISTING_NONE) {
-		const struct seen_message *seen =
-		    seen_at(fetch->seen, entry->seen);
+	if (attended != NULL)
+		message.octets = attended->octets;
+	if (known != LISTING_NONE) {
+		const struct seen_message *seen = seen_at(fetch->seen, known);
 
 		message.known = true;
 		message.may_delete =
@@ -313,15 +315,16 @@ say_plan(const struct fetch *fetch, const struct listing_entry *entry,
     enum plan_action action, const char *why)
 {
 	struct event event = {.type = EVENT_RESULT};
+	const struct listing_message *attended =
+	    listing_attended(&fetch->listing, entry);
 	struct plan_message message = fetch_describe(fetch, entry);
 	char size[16] = "?";
 	const char *id = "";
 
 	if (message.octets != PLAN_OCTETS_UNKNOWN)
 		text_of_size(size, sizeof(size), message.octets);
-	if (entry->message != LISTING_NONE)
-		id = listing_id(
-		    &fetch->listing, &fetch->listing.messages[entry->message]);
+	if (attended != NULL)
+		id = listing_id(&fetch->listing, attended);
 	snprintf(event.text, sizeof(event.text), "%s %u %s (%s)%s%.1000s",
 	    plan_action_word(action), entry->number, size, why,
 	    id[0] != '\0' ? " " : "", id);
@@ -350,10 +353,10 @@ trouble_of(const struct fetch *fetch, const struct listing_entry *entry)
 {
 	const struct listing *listing = &fetch->listing;
 
-	if (entry->seen != LISTING_NONE || entry->message == LISTING_NONE)
+	if (listing_known(listing, entry) != LISTING_NONE)
 		return NULL;
-	return seen_trouble(fetch->seen,
-	    listing_id(listing, &listing->messages[entry->message]));
+	return seen_trouble(
+	    fetch->seen, listing_id(listing, listing_attended(listing, entry)));
 }
 
 /* Deletions act at QUIT: a message that never lets the session come to that
@@ -407,8 +410,8 @@ plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 	if (action == PLAN_DELETE) {
 		plan->due =
 		    mem_room(plan->due, plan->n_due, sizeof(*plan->due));
-		plan->due[plan->n_due++] =
-		    (struct fetch_due){entry->number, entry->seen};
+		plan->due[plan->n_due++] = (struct fetch_due){
+		    entry->number, listing_known(&fetch->listing, entry)};
 	}
 	if (action != PLAN_FETCH)
 		return 0;

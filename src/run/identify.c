@@ -239,18 +239,18 @@ doubt_due(struct fetch *fetch)
 		return;
 	for (size_t i = 0; i < listing->n; i++) {
 		struct listing_entry *entry = &listing->entries[i];
+		uint32_t known = listing_known(listing, entry);
 		struct plan_message message;
 		const char *why;
 
-		if (entry->seen == LISTING_NONE)
+		if (known == LISTING_NONE)
 			continue;
 		message = fetch_describe(fetch, entry);
-		if ((seen_at(fetch->seen, entry->seen)->flags & SEEN_REBUILT) !=
-		    0)
+		if ((seen_at(fetch->seen, known)->flags & SEEN_REBUILT) != 0)
 			message.may_delete = true;
 		if (plan_decide(&fetch->settings, &message, &why) ==
 			PLAN_DELETE &&
-		    seen_header_hash(fetch->seen, entry->seen) != 0) {
+		    seen_header_hash(fetch->seen, known) != 0) {
 			uint32_t at = listing_attend(listing, entry);
 
 			if (listing->messages[at].doubt == LISTING_SURE)

@@ -53,32 +53,49 @@ add_entry(struct listing *listing, uint32_t number)
 	listing->entries =
 	    mem_room(listing->entries, listing->n, sizeof(*listing->entries));
 	entry = &listing->entries[listing->n++];
-	*entry = (struct listing_entry){number, LISTING_NONE, LISTING_NONE};
+	*entry = (struct listing_entry){.number = number};
 	return entry;
 }
 
+static void
+point_to(struct listing_entry *entry, bool needs_attention, size_t index)
+{
+	entry->needs_attention = needs_attention;
+	entry->index = index & INT32_MAX;
+}
+
 static struct listing_message *
-add_message(struct listing *listing, struct listing_entry *entry)
+add_message(struct listing *listing, struct listing_entry *entry, uint32_t seen)
 {
 	struct listing_message *message;
 
 	listing->messages = mem_room(
 	    listing->messages, listing->n_messages, sizeof(*listing->messages));
-	entry->message = (uint32_t)listing->n_messages;
+	point_to(entry, true, listing->n_messages);
 	message = &listing->messages[listing->n_messages++];
 	*message = (struct listing_message){
 	    .number = entry->number,
 	    .octets = LISTING_OCTETS_UNKNOWN,
+	    .seen = seen,
 	};
 	return message;
+}
+
+static struct listing_entry *
+add_unknown(struct listing *listing, uint32_t number)
+{
+	struct listing_entry *entry = add_entry(listing, number);
+
+	add_message(listing, entry, LISTING_NONE);
+	return entry;
 }
 
 uint32_t
 listing_attend(struct listing *listing, struct listing_entry *entry)
 {
-	if (entry->message == LISTING_NONE)
-		add_message(listing, entry);
-	return entry->message;
+	if (!entry->needs_attention)
+		add_message(listing, entry, entry->index);
+	return entry->index;
 }
 
 static int
@@ -109,15 +126,14 @@ static bool
 read_id(const struct listing *listing, struct seen *seen,
     const struct listing_entry *entry, struct buf *id)
 {
+	const struct listing_message *message =
+	    listing_attended(listing, entry);
 	struct err ignored;
 
-	if (entry->message != LISTING_NONE) {
-		buf_puts(id,
-		    listing_id(listing, &listing->messages[entry->message]));
-		return true;
-	}
-	return entry->seen != LISTING_NONE &&
-	    seen_read_id(seen, entry->seen, id, &ignored) == 0;
+	if (message == NULL)
+		return seen_read_id(seen, entry->index, id, &ignored) == 0;
+	buf_puts(id, listing_id(listing, message));
+	return true;
 }
 
 /* The same line twice is no riddle. */
@@ -135,15 +151,30 @@ same_id(const struct listing *listing, struct seen *seen,
 	return same;
 }
 
+static void
+release(struct listing *listing, struct seen *seen,
+    const struct listing_entry *entry)
+{
+	uint32_t known = listing_known(listing, entry);
+
+	if (known != LISTING_NONE)
+		seen_release(seen, known);
+}
+
 /* One of two that are the same: rather the one that is known. */
 static void
-merge(struct seen *seen, struct listing_entry *kept,
+merge(struct listing *listing, struct seen *seen, struct listing_entry *kept,
     const struct listing_entry *other)
 {
-	if (kept->seen == LISTING_NONE)
+	bool attended = kept->needs_attention || other->needs_attention;
+
+	if (listing_known(listing, kept) == LISTING_NONE)
 		*kept = *other;
-	else if (other->seen != LISTING_NONE)
-		seen_release(seen, other->seen);
+	else
+		release(listing, seen, other);
+	/* By its number every message finds what is known of it. */
+	if (attended)
+		listing_attend(listing, kept);
 }
 
 /* A number with two ids has none: its header will tell. */
@@ -154,12 +185,11 @@ forget_id(
 	struct listing_message *message;
 	uint32_t index;
 
-	if (entry->seen != LISTING_NONE)
-		seen_release(seen, entry->seen);
-	entry->seen = LISTING_NONE;
+	release(listing, seen, entry);
 	/* Apart: attending may move the messages. */
 	index = listing_attend(listing, entry);
 	message = &listing->messages[index];
+	message->seen = LISTING_NONE;
 	message->id = 0;
 	message->doubt = LISTING_SURE;
 }
@@ -184,13 +214,12 @@ sort_entries(struct listing *listing, struct seen *seen)
 			continue;
 		}
 		if (same_id(listing, seen, &entries[kept - 1], &entries[i])) {
-			merge(seen, &entries[kept - 1], &entries[i]);
+			merge(listing, seen, &entries[kept - 1], &entries[i]);
 			continue;
 		}
 		riddles++;
 		forget_id(listing, seen, &entries[kept - 1]);
-		if (entries[i].seen != LISTING_NONE)
-			seen_release(seen, entries[i].seen);
+		release(listing, seen, &entries[i]);
 	}
 	if (riddles > 0)
 		log_say(LOG_AT_WARNING,
@@ -232,15 +261,18 @@ take_uid(struct listing *listing, struct seen *seen, uint32_t number,
 	struct listing_entry *entry = add_entry(listing, number);
 	struct seen_message *known = NULL;
 	struct listing_message *message;
+	uint32_t index = LISTING_NONE;
 
 	if (id->len > 0)
 		known = seen_match(seen, id->data, id->len);
 	if (known != NULL) {
-		entry->seen = seen_index(seen, known);
-		if (known->missing == 0 && (known->flags & SEEN_DELETED) == 0)
+		index = seen_index(seen, known);
+		if (known->missing == 0 && (known->flags & SEEN_DELETED) == 0) {
+			point_to(entry, false, index);
 			return;
+		}
 	}
-	message = add_message(listing, entry);
+	message = add_message(listing, entry, index);
 	message->doubt = known != NULL ? LISTING_CHANGED : LISTING_SURE;
 	listing_set_id(listing, message, id);
 }
@@ -286,16 +318,16 @@ static void
 take_size(struct listing *listing, struct seen *seen,
     struct listing_entry *entry, uint64_t octets)
 {
+	uint32_t known = listing_known(listing, entry), index;
 	struct listing_message *message;
-	uint32_t index;
 	bool changed = false;
 
-	if (entry->seen != LISTING_NONE) {
-		uint64_t recorded = seen_at(seen, entry->seen)->octets;
+	if (known != LISTING_NONE) {
+		uint64_t recorded = seen_at(seen, known)->octets;
 
 		changed = recorded != SEEN_OCTETS_UNKNOWN &&
 		    octets < SEEN_OCTETS_UNKNOWN && recorded != octets;
-		if (!changed && entry->message == LISTING_NONE)
+		if (!changed && !entry->needs_attention)
 			return;
 	}
 	/* Apart: it may move what messages points to. */
@@ -342,7 +374,7 @@ read_list(struct listing *listing, struct session *session, struct seen *seen,
 		}
 		listing->octets_listed += octets;
 		entry = listing->has_uidl ? find_entry(listing, number)
-					  : add_entry(listing, number);
+					  : add_unknown(listing, number);
 		if (entry != NULL)
 			take_size(listing, seen, entry, octets);
 		else
@@ -375,7 +407,7 @@ static void
 count_out(struct listing *listing)
 {
 	for (uint64_t i = 1; i <= listing->count && i <= UNLISTED_MAX; i++)
-		add_message(listing, add_entry(listing, (uint32_t)i));
+		add_unknown(listing, (uint32_t)i);
 }
 
 /* Does the state call its messages by unique-ids? */
@@ -443,7 +475,10 @@ listing_read(struct listing *listing, struct session *session,
 uint32_t *
 listing_seen(struct listing *listing, const struct listing_message *message)
 {
-	return &find_entry(listing, message->number)->seen;
+	const struct listing_entry *entry =
+	    find_entry(listing, message->number);
+
+	return &listing_attended(listing, entry)->seen;
 }
 
 bool

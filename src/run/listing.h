@@ -34,14 +34,15 @@ struct listing_message {
 	enum listing_doubt doubt;
 	uint64_t octets; /* as listed, or unknown */
 	size_t id;	 /* offset in ids; 0, an empty string: no id yet */
+	uint32_t seen;	 /* the state's index, NONE: unknown */
 	bool unsettled;	 /* fetch it, but delete nothing on its account */
 };
 
 /* One per listed message, by rising number. */
 struct listing_entry {
 	uint32_t number;
-	uint32_t message; /* index in messages, NONE: simply known */
-	uint32_t seen;	  /* the state's index, NONE: unknown */
+	uint32_t needs_attention : 1;
+	uint32_t index : 31; /* in messages if it does, else in the state */
 };
 
 struct listing {
@@ -75,6 +76,22 @@ int listing_read(struct listing *listing, struct session *session,
 /* The id of a message, "" if it has none yet. */
 const char *listing_id(
     const struct listing *listing, const struct listing_message *message);
+
+/* The message of an entry, NULL if it is simply known. */
+static inline struct listing_message *
+listing_attended(
+    const struct listing *listing, const struct listing_entry *entry)
+{
+	return entry->needs_attention ? &listing->messages[entry->index] : NULL;
+}
+
+/* The state's index of an entry, NONE if it is unknown. */
+static inline uint32_t
+listing_known(const struct listing *listing, const struct listing_entry *entry)
+{
+	return entry->needs_attention ? listing->messages[entry->index].seen
+				      : entry->index;
+}
 
 /* The index in messages of an entry, which gets one if it is simply known. */
 uint32_t listing_attend(struct listing *listing, struct listing_entry *entry);
