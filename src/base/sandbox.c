@@ -27,7 +27,9 @@ static const __u64 reads = LANDLOCK_ACCESS_FS_EXECUTE |
     LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 
 /* A directory that is there and cannot be allowed would be closed for no
- * reason that anybody could see: then rather no sandbox. */
+ * reason that anybody could see: then rather no sandbox.  One that allows all
+ * ends the kernel's way up to the root, at each rename twice; programs in it
+ * could do no more than this process can. */
 static bool
 allow(int ruleset, const char *directory, __u64 access)
 {
@@ -64,9 +66,8 @@ sandbox_enter(
 	if (ruleset == -1)
 		return false;
 	for (size_t i = 0; i < n && entered; i++)
-		entered = allow(ruleset, directories[i],
-		    attr.handled_access_fs &
-			~(__u64)LANDLOCK_ACCESS_FS_EXECUTE);
+		entered =
+		    allow(ruleset, directories[i], attr.handled_access_fs);
 	entered = entered && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 	    syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
 	close(ruleset);

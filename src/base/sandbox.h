@@ -8,7 +8,7 @@
 
 enum sandbox_level {
 	SANDBOX_WRITES, /* no writes but below the directories */
-	SANDBOX_ALL,	/* no reads and no programs either */
+	SANDBOX_ALL,	/* no reads and no programs elsewhere either */
 };
 
 /*

@@ -31,6 +31,19 @@ can_read(const char *path)
 	return fd != -1;
 }
 
+static bool
+can_run(const char *path)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execl(path, path, (char *)NULL);
+		_exit(1);
+	}
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 /* Each step is a bit of the exit status: what is allowed that should not be,
  * or the other way round. */
 static int
@@ -49,6 +62,7 @@ try_all(enum sandbox_level level)
 	wrong |= rename("inside/tmp/new", "inside/new/new") == 0 ? 0 : 32;
 	wrong |= can_read("outside/old") == (level == SANDBOX_WRITES) ? 0 : 64;
 	wrong |= can_read("inside/old") ? 0 : 64;
+	wrong |= can_run("/bin/true") == (level == SANDBOX_WRITES) ? 0 : 64;
 	return wrong;
 }
 
@@ -81,7 +95,7 @@ main(void)
 	tap_ok(can_write("inside/old") && can_write("outside/old"),
 	    "free at first");
 	test_level(SANDBOX_WRITES, "writes only inside, reads everywhere");
-	test_level(SANDBOX_ALL, "reads and writes only inside");
+	test_level(SANDBOX_ALL, "reads, writes and programs only inside");
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	tap_ok(system(command) == 0, "cleaned up");
 	return tap_done();
