@@ -545,7 +545,8 @@ fail(const struct maildir *maildir, const struct staged *message,
 static char *
 tmp_name(const struct staged *message, char dst[NAME_ROOM])
 {
-	snprintf(dst, NAME_ROOM, "%.*s", (int)message->base, message->name);
+	memcpy(dst, message->name, message->base);
+	dst[message->base] = '\0';
 	return dst;
 }
 

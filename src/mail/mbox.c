@@ -68,6 +68,9 @@ struct mbox {
 	bool ends_in_newline;
 	size_t matched; /* of the separator, at the start of the line */
 
+	time_t date_of;
+	char date[DATE_ROOM]; /* of that second, in From_ lines */
+
 	uint64_t seed; /* of the sums: no sender can know it */
 	size_t n_items;
 	struct item items[BATCH_MAX];
@@ -309,17 +312,21 @@ match_byte(struct mbox *mbox, struct piece *piece, struct err *err)
 	return 0;
 }
 
+/* Up to the next line that may have to be quoted. */
 static void
-skip_line(struct mbox *mbox, struct piece *piece)
+skip_lines(struct mbox *mbox, struct piece *piece)
 {
-	const char *end =
-	    memchr(piece->data + piece->at, '\n', piece->n - piece->at);
+	const char *at = piece->data + piece->at, *end = piece->data + piece->n;
 
-	if (end == NULL) {
-		piece->at = piece->n;
-		return;
-	}
-	piece->at = (size_t)(end - piece->data) + 1;
+	do {
+		at = memchr(at, '\n', (size_t)(end - at));
+		if (at == NULL) {
+			piece->at = piece->n;
+			return;
+		}
+		at++;
+	} while (at < end && *at != '>' && *at != separator[0]);
+	piece->at = (size_t)(at - piece->data);
 	mbox->line_start = true;
 	mbox->matched = 0;
 }
@@ -337,7 +344,7 @@ mbox_write(struct deliver *deliver, const char *data, size_t n, struct err *err)
 		piece.held = mbox->matched;
 	while (piece.at < n) {
 		if (!mbox->line_start)
-			skip_line(mbox, &piece);
+			skip_lines(mbox, &piece);
 		else if (match_byte(mbox, &piece, err) == -1)
 			return DELIVER_FAILED;
 	}
@@ -347,18 +354,28 @@ mbox_write(struct deliver *deliver, const char *data, size_t n, struct err *err)
 	return gather(mbox, data + piece.from, n - piece.from - keep, err);
 }
 
-static char *
-from_line(const char *sender)
+static const char *
+date_now(struct mbox *mbox)
 {
 	time_t now = time(NULL);
-	char date[DATE_ROOM] = "Thu Jan  1 00:00:00 1970";
 	struct tm tm;
 
+	if (now == mbox->date_of && mbox->date[0] != '\0')
+		return mbox->date;
+	mbox->date_of = now;
+	strlcpy(mbox->date, "Thu Jan  1 00:00:00 1970", sizeof(mbox->date));
 	if (gmtime_r(&now, &tm) != NULL)
-		strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm);
+		strftime(mbox->date, sizeof(mbox->date), "%a %b %e %H:%M:%S %Y",
+		    &tm);
+	return mbox->date;
+}
+
+static char *
+from_line(struct mbox *mbox, const char *sender)
+{
 	if (sender[0] == '\0')
 		sender = "MAILER-DAEMON";
-	return mem_printf("%s%s %s\n", separator, sender, date);
+	return mem_printf("%s%s %s\n", separator, sender, date_now(mbox));
 }
 
 static void
@@ -390,7 +407,7 @@ mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
 		return DELIVER_FAILED;
 	if (gather(mbox, "\n\n", mbox->ends_in_newline ? 1 : 2, err) == -1)
 		return DELIVER_FAILED;
-	item->head = from_line(facts->sender);
+	item->head = from_line(mbox, facts->sender);
 	item->start = mbox->start;
 	item->length = gathered(mbox) - mbox->start + strlen(item->head);
 	finish_sum(mbox->sum, item->head, strlen(item->head), hex);

@@ -8,6 +8,7 @@ struct cursor {
 	const char *from;
 	const char *end;
 	char *to;
+	uint64_t crs; /* taken out */
 };
 
 void
@@ -28,20 +29,23 @@ keep(struct cursor *cursor, const char *until)
 	cursor->from = until;
 }
 
-/* Up to the end of this line, or of the chunk. */
+/* Up to the next line that begins with a dot, or the end of the chunk. */
 static enum unstuff_state
 text(struct cursor *cursor)
 {
-	const char *lf = cursor->from;
+	const char *next = cursor->from;
 
-	while ((lf = memchr(lf, '\n', (size_t)(cursor->end - lf))) != NULL) {
-		if (lf > cursor->from && lf[-1] == '\r') {
-			keep(cursor, lf - 1);
-			*cursor->to++ = '\n';
-			cursor->from = lf + 1;
+	while (
+	    (next = memchr(next, '\n', (size_t)(cursor->end - next))) != NULL) {
+		next++;
+		if (next - cursor->from < 2 || next[-2] != '\r')
+			continue;
+		keep(cursor, next - 2);
+		*cursor->to++ = '\n';
+		cursor->from = next;
+		cursor->crs++;
+		if (next == cursor->end || *next == '.')
 			return UNSTUFF_LINE_START;
-		}
-		lf++;
 	}
 	if (cursor->end > cursor->from && cursor->end[-1] == '\r') {
 		keep(cursor, cursor->end - 1);
@@ -52,7 +56,7 @@ text(struct cursor *cursor)
 	return UNSTUFF_TEXT;
 }
 
-/* One step, of a whole line where there is one. */
+/* One step, of whole lines where there are some. */
 static enum unstuff_state
 step(enum unstuff_state state, struct cursor *cursor)
 {
@@ -77,6 +81,7 @@ step(enum unstuff_state state, struct cursor *cursor)
 	case UNSTUFF_CR:
 		cursor->from++;
 		*cursor->to++ = '\n';
+		cursor->crs++;
 		return UNSTUFF_LINE_START;
 	case UNSTUFF_TEXT:
 	case UNSTUFF_DONE:
@@ -89,7 +94,7 @@ size_t
 unstuff(struct unstuff *unstuff, char *data, size_t n, const char **out,
     size_t *produced)
 {
-	struct cursor cursor = {data, data + n, data};
+	struct cursor cursor = {data, data + n, data, 0};
 	enum unstuff_state *state = &unstuff->state;
 
 	if ((*state == UNSTUFF_CR || *state == UNSTUFF_DOT_CR) && n > 0 &&
@@ -100,13 +105,10 @@ unstuff(struct unstuff *unstuff, char *data, size_t n, const char **out,
 		unstuff->octets++;
 		return 0;
 	}
-	while (cursor.from < cursor.end && *state != UNSTUFF_DONE) {
-		/* Back at a line's start, a CR went that is not produced. */
+	while (cursor.from < cursor.end && *state != UNSTUFF_DONE)
 		*state = step(*state, &cursor);
-		unstuff->octets += *state == UNSTUFF_LINE_START;
-	}
 	*out = data;
 	*produced = (size_t)(cursor.to - data);
-	unstuff->octets += *produced;
+	unstuff->octets += *produced + cursor.crs;
 	return (size_t)(cursor.from - data);
 }
