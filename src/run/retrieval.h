@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A retrieval as retrieve.c and trouble.c share it; private to the two. */
+/* A retrieval, as the files that carry it out share it. */
 #ifndef RUN_RETRIEVAL_H
 #define RUN_RETRIEVAL_H
 
@@ -66,41 +66,42 @@ struct retrieval {
 	int64_t progress_at;
 };
 
-/* retrieve.c: a retrieval of n messages to a place that is open. */
+static inline struct listing_message *
+retrieval_message(const struct retrieval *r, uint32_t index)
+{
+	return &r->fetch->listing.messages[index];
+}
+
+static inline struct client *
+retrieval_client(const struct retrieval *r)
+{
+	return r->fetch->session.client;
+}
+
+static inline bool
+retrieval_is_pipelined(const struct retrieval *r)
+{
+	return r->fetch->session.pipelining;
+}
+
+/* A retrieval of n messages to a place that is open. */
 void retrieval_begin(struct retrieval *r, struct fetch *fetch,
     struct deliver *deliver, const char *target);
 void retrieval_end(struct retrieval *r);
 
-/* retrieve.c: fetch what is wanted, and commit it. */
+/* Fetch what is wanted, and commit it. */
 int retrieval_fetch(struct retrieval *r, struct err *err);
 
-/* retrieve.c: what comes now has failed before: prove and commit each message
- * by itself. */
+/* What comes now has failed before: prove and commit each message by itself. */
 void retrieval_be_cautious(struct retrieval *r);
 
-/* retrieve.c: settle what can be when that has failed. */
-void retrieval_wind_up(struct retrieval *r, const struct err *why);
+/* Is the time for the session up?  What the commands took counts as well. */
+bool retrieval_time_is_up(const struct retrieval *r);
 
-/* retrieve.c: say what is wrong with one message, and count it as failed. */
+/* Say what is wrong with one message, and count it as failed. */
 void retrieval_complain(struct retrieval *r, uint32_t number, struct err *err);
 
-/* trouble.c: an attempt at a message begins, and has ended well or ill.  It
- * is known whatever becomes of this process (quarantine_after). */
-int trouble_try(struct retrieval *r, uint32_t message, struct err *err);
-void trouble_tried(struct retrieval *r);
-
-/* trouble.c: one ended ill: through a fault of the message itself, if status
- * is DELIVER_REFUSED. */
-void trouble_failed(struct retrieval *r, uint32_t message, int status);
-
-/* trouble.c: the line broke, or went out of step, in the attempt at this. */
-void trouble_broke(struct retrieval *r, uint32_t message);
-
-/*
- * trouble.c: those that failed although others did not are to blame for it;
- * those that are so for too often go into the quarantine.  -1 when the
- * session is over.
- */
-int trouble_judge(struct retrieval *r, struct err *err);
+/* windup.c: settle what can be when retrieval_fetch has failed. */
+void retrieval_wind_up(struct retrieval *r, const struct err *why);
 
 #endif

@@ -4,12 +4,13 @@
  * that has failed too often through its own fault goes into the quarantine: a
  * Maildir beside the state, raw, while it stays on the server.
  */
+#include "run/trouble.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "run/retrieval.h"
 
 static const char *
 id_of(const struct retrieval *r, uint32_t message)
@@ -19,14 +20,17 @@ id_of(const struct retrieval *r, uint32_t message)
 	return listing_id(listing, &listing->messages[message]);
 }
 
+/* A state that cannot be written is no place to go on from. */
 int
 trouble_try(struct retrieval *r, uint32_t message, struct err *err)
 {
 	if (r->tried == message)
 		return 0;
 	r->tried = LISTING_NONE;
-	if (seen_attempt(r->fetch->seen, id_of(r, message), err) == -1)
-		return -1;
+	if (seen_attempt(r->fetch->seen, id_of(r, message), err) == -1) {
+		r->place_failed = true;
+		return err_prefix(err, "state");
+	}
 	r->tried = message;
 	return 0;
 }

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+#include "run/held.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/wait.h"
+#include "run/batch.h"
+#include "run/deletion.h"
+#include "run/trouble.h"
+
+/* Without a unique-id and TOP only now it shows what it is. */
+static bool
+is_known_after_all(struct retrieval *r, struct received *received)
+{
+	const struct plan_settings *settings = &r->fetch->settings;
+	struct listing_message *message =
+	    retrieval_message(r, received->message);
+	struct seen_message *known;
+	struct buf id = {0};
+
+	if (received->id[0] != '\0')
+		return false;
+	seen_id_of_header(&id, received->header);
+	known = identify_header(r->fetch, message, &id);
+	free(received->id);
+	received->id = mem_dup(buf_string(&id));
+	listing_set_id(&r->fetch->listing, message, &id);
+	buf_free(&id);
+	if (known == NULL)
+		return false;
+	*listing_seen(&r->fetch->listing, message) =
+	    seen_index(r->fetch->seen, known);
+	if (!settings->only_new)
+		return false;
+	if (settings->delete_delivered)
+		deletion_add(
+		    r, message->number, seen_index(r->fetch->seen, known));
+	return true;
+}
+
+void
+held_take(struct retrieval *r, uint32_t index, uint64_t octets)
+{
+	const struct listing_message *message = retrieval_message(r, index);
+
+	r->held = (struct received){
+	    .message = index,
+	    .header = msg_header_hash(r->msg),
+	    .octets = octets,
+	    .id = mem_dup(listing_id(&r->fetch->listing, message)),
+	};
+	r->holding = true;
+	r->inexact = r->inexact || message->octets != octets;
+	if (is_known_after_all(r, &r->held))
+		held_drop(r);
+}
+
+void
+held_drop(struct retrieval *r)
+{
+	if (!r->holding)
+		return;
+	r->holding = false;
+	free(r->held.id);
+	deliver_abort(r->deliver);
+}
+
+/* It may be the end of a message that only looks like one, and whoever sent
+ * that wants the rest to be replies. */
+void
+held_distrust(struct retrieval *r)
+{
+	if (r->holding)
+		trouble_broke(r, r->held.message);
+	held_drop(r);
+}
+
+bool
+held_is_suspect(const struct retrieval *r)
+{
+	const struct listing_message *message;
+
+	if (!r->holding || r->sizes_lie)
+		return false;
+	message = retrieval_message(r, r->held.message);
+	return message->octets != LISTING_OCTETS_UNKNOWN &&
+	    r->held.octets != message->octets;
+}
+
+/* What a command has taken and the state cannot record, each run would deliver
+ * once more. */
+static int
+prepare_command(struct retrieval *r, struct err *err)
+{
+	if (trouble_try(r, r->held.message, err) == -1)
+		return -1;
+	if (seen_reserve(r->fetch->seen, err) == 0)
+		return 0;
+	r->place_failed = true;
+	return err_prefix(err, "state");
+}
+
+int
+held_stage(struct retrieval *r, struct err *err)
+{
+	struct deliver_facts facts = {
+	    .wire_octets = r->held.octets,
+	    .sender = msg_sender(r->msg),
+	};
+	int status;
+
+	if (!r->holding)
+		return 0;
+	/* Elsewhere this is no part of the attempt that could fail. */
+	if (r->batch_max == 1 && prepare_command(r, err) == -1)
+		return -1;
+	r->holding = false;
+	status = deliver_stage(r->deliver, &facts, r->held.place, err);
+	/* The attempt at the next one may have begun. */
+	if (status == DELIVER_OK && r->tried == r->held.message)
+		trouble_tried(r);
+	if (status != DELIVER_OK) {
+		free(r->held.id);
+		if (status == DELIVER_FAILED)
+			return batch_place_failed(r, err);
+		trouble_failed(r, r->held.message, status);
+		retrieval_complain(
+		    r, retrieval_message(r, r->held.message)->number, err);
+		return 0;
+	}
+	if (r->n_batch == 0)
+		r->batch_since = wait_clock();
+	r->batch[r->n_batch++] = r->held;
+	r->batch_octets += r->held.octets;
+	return 0;
+}

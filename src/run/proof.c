@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A server that does not double the dots of a message lets its sender forge
+ * the end of it, and even replies behind that, so that each later message
+ * would pass for its successor.  One that leaves a reply out, or says one too
+ * many, does the same by itself.  Four things catch it.  A message is staged
+ * only when a status line stands behind it.  In a pipeline STAT is asked among
+ * the messages, and a batch committed only when that was answered as it was
+ * before; without one, where anything was odd, before the last batch and all
+ * deletions.  A message that has not its listed size stops the pipeline until
+ * STAT is answered, unless that has shown that sizes lie here.  And one that
+ * begins with a status line must have its listed size.
+ */
+#include "run/proof.h"
+
+#include "run/batch.h"
+#include "run/deletion.h"
+#include "run/held.h"
+#include "run/trouble.h"
+
+bool
+proof_is_frequent(const struct retrieval *r)
+{
+	return retrieval_is_pipelined(r) || r->cautious;
+}
+
+/* With one command in flight, and that never refused, nothing but the message
+ * that is held can be wrong. */
+int
+proof_out_of_step(struct retrieval *r, struct err *err)
+{
+	r->forged = r->forged || r->n_not_given > 0 || proof_is_frequent(r);
+	client_give_up(retrieval_client(r));
+	return err_set(err, ERR_PROTOCOL,
+	    "retrieval: the server's answers do not fit what was asked; "
+	    "perhaps it does not double the dots of a message");
+}
+
+void
+proof_settle_refusals(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_not_given; i++)
+		trouble_failed(r, r->not_given[i], DELIVER_DEFERRED);
+	r->n_not_given = 0;
+}
+
+/* An answer to STAT, the same as at first.  Some servers count anew when they
+ * give out unique-ids, as their LIST shows. */
+static bool
+is_same_stat(const struct listing *listing, const struct client_reply *reply)
+{
+	uint64_t count, octets;
+
+	return reply->ok &&
+	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
+	    count == listing->count &&
+	    (octets == listing->octets || octets == listing->octets_listed);
+}
+
+/* Where one message is all there is, its number and size may be the same. */
+bool
+proof_answers_stat(const struct retrieval *r, const struct client_reply *reply)
+{
+	const struct listing *listing = &r->fetch->listing;
+
+	return listing->count > 1 &&
+	    listing->octets != LISTING_OCTETS_UNKNOWN &&
+	    is_same_stat(listing, reply);
+}
+
+/* STAT is answered as at first: all that came before is what was asked. */
+int
+proof_take(
+    struct retrieval *r, const struct client_reply *reply, struct err *err)
+{
+	if (!is_same_stat(&r->fetch->listing, reply)) {
+		r->forged = true;
+		return proof_out_of_step(r, err);
+	}
+	r->sizes_lie = r->sizes_lie || held_is_suspect(r);
+	r->inexact = false;
+	proof_settle_refusals(r);
+	r->proven = r->next_reply;
+	if (held_stage(r, err) == -1 || batch_commit_if_due(r, err) == -1)
+		return -1;
+	r->n_proven = r->n_recorded;
+	return 0;
+}
+
+static int
+discard(void *context, const char *data, size_t n, struct err *err)
+{
+	(void)context;
+	(void)data;
+	(void)n;
+	(void)err;
+	return 0;
+}
+
+int
+proof_drain(struct retrieval *r, struct err *err)
+{
+	struct client *client = retrieval_client(r);
+	struct client_body body = {.sink = discard};
+	struct client_reply reply;
+
+	client_drop_unsent(client);
+	while (client_queued(client) > 0) {
+		if (client_reply(client, &reply, err) == -1)
+			return -1;
+		if (reply.command == CMD_DELE)
+			deletion_take(r, &reply);
+		else if (reply.ok && reply.command == CMD_RETR &&
+		    client_body(client, &body, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * A message has not its listed size.  Do sizes lie here, or is that another
+ * one, or not its end?  What is in flight is asked for once more when that is
+ * clear.
+ */
+int
+proof_demand(struct retrieval *r, struct err *err)
+{
+	struct client_reply reply;
+
+	/* What came before it, one by one, is not in doubt. */
+	if (!retrieval_is_pipelined(r) && r->n_not_given == 0)
+		r->n_proven = r->n_recorded;
+	if (proof_drain(r, err) == -1 ||
+	    client_queue(retrieval_client(r), CMD_STAT, NULL, err) == -1 ||
+	    client_reply(retrieval_client(r), &reply, err) == -1) {
+		held_distrust(r);
+		return err_prefix(err, "retrieval");
+	}
+	r->next = r->next_reply;
+	r->unproven = 0;
+	r->unproven_octets = 0;
+	if (proof_take(r, &reply, err) == 0)
+		return 0;
+	if (!r->forged || !proof_is_frequent(r))
+		held_distrust(r);
+	return -1;
+}
+
+/* In one flight with the messages it costs nothing.  The first message is asked
+ * for by itself: it tells whether sizes lie. */
+void
+proof_queue(struct retrieval *r)
+{
+	struct err never;
+
+	if (!proof_is_frequent(r))
+		return;
+	if (r->asked_for_proof && r->next < r->n_wanted &&
+	    r->unproven < r->proof_messages &&
+	    r->unproven_octets < PROOF_OCTETS)
+		return;
+	client_queue(retrieval_client(r), CMD_STAT, NULL, &never);
+	r->asked_for_proof = true;
+	r->unproven = 0;
+	r->unproven_octets = 0;
+}

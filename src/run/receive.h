@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: ISC */
+/* One message as it streams in. */
+#ifndef RUN_RECEIVE_H
+#define RUN_RECEIVE_H
+
+#include "run/retrieval.h"
+
+/* The reply to the next RETR, and the message behind it, which is held then.
+ * What is wrong with one message is reported; -1 when the session or the place
+ * is lost. */
+int receive_message(
+    struct retrieval *r, const struct client_reply *reply, struct err *err);
+
+#endif
