@@ -61,17 +61,26 @@ find_message(struct seen *seen, struct journal_cursor *fields)
 	return table_find(seen, key);
 }
 
-static void
-add_message(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
+static struct seen_message *
+add_id(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
     unsigned int flags)
 {
 	struct seen_message *message =
 	    table_add(seen, take_key(seen, fields), flags);
 
 	message->offset = offset & ((UINT64_C(1) << 48) - 1);
+	trouble_over(seen, message->key);
+	return message;
+}
+
+static void
+add_message(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
+    unsigned int flags)
+{
+	struct seen_message *message = add_id(seen, fields, offset, flags);
+
 	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
 	message->time = short_time(take_time(seen, fields));
-	trouble_over(seen, message->key);
 }
 
 /* The last field, "-" for none.  Compaction leaves no place to any message. */
@@ -144,6 +153,24 @@ apply_imported(
     struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 {
 	add_message(seen, fields, offset, SEEN_IMPORTED);
+}
+
+/* Of each nothing but its id is known, and that is where it stands. */
+static void
+apply_imported_ids(
+    struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	const char *line = fields->at - sizeof(JOURNAL_IMPORTED_IDS);
+	uint32_t when = short_time(take_time(seen, fields));
+
+	while (fields->at < fields->end) {
+		struct seen_message *message =
+		    add_id(seen, fields, offset + (uint64_t)(fields->at - line),
+			SEEN_IMPORTED | JOURNAL_ID_ONLY);
+
+		message->octets = SEEN_OCTETS_UNKNOWN;
+		message->time = when;
+	}
 }
 
 static void
@@ -280,7 +307,7 @@ apply_update(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
 	message->offset = offset & ((UINT64_C(1) << 48) - 1);
 	/* Its header has been compared. */
-	message->flags &= (uint16_t)~SEEN_REBUILT;
+	message->flags &= (uint16_t) ~(SEEN_REBUILT | JOURNAL_ID_ONLY);
 	table_rekey(seen, seen_index(seen, message), key);
 }
 
@@ -372,6 +399,7 @@ static const struct {
     WORD("failed", apply_failed),
     WORD("blamed", apply_blamed),
     WORD("imported", apply_imported),
+    WORD(JOURNAL_IMPORTED_IDS, apply_imported_ids),
     WORD("marked", apply_marked),
     WORD("rebuilt", apply_rebuilt),
     WORD("published", apply_published),

@@ -214,14 +214,12 @@ put_message(struct compaction *compaction, const struct seen_message *message,
 {
 	struct buf *out = &compaction->new.buf;
 	struct seen *seen = compaction->seen;
-	struct journal_line line;
 	struct journal_field id;
 	uint64_t header_hash;
 	size_t start;
 
-	if (journal_look(seen, message->offset, &line, err) == -1)
+	if (journal_identity(seen, message, &id, &header_hash, err) == -1)
 		return -1;
-	journal_identity(&line, &id, &header_hash);
 	start = begin_line(out, word_of_message(message));
 	journal_put(out, id.text, id.n);
 	journal_put_octets(out, message->octets);

@@ -412,13 +412,23 @@ seen_id_is_of_header(const char *id)
 	return strncmp(id, "%h", 2) == 0;
 }
 
-void
-journal_identity(const struct journal_line *line, struct journal_field *id,
-    uint64_t *header_hash)
+int
+journal_identity(struct seen *seen, const struct seen_message *message,
+    struct journal_field *id, uint64_t *header_hash, struct err *err)
 {
-	struct journal_cursor fields = {line->text, line->text + line->n};
-	struct journal_field word = journal_take(&fields), header;
+	struct journal_field word, header;
+	struct journal_cursor fields;
+	struct journal_line line;
 
+	*header_hash = 0;
+	if (journal_look(seen, message->offset, &line, err) == -1)
+		return -1;
+	fields = (struct journal_cursor){line.text, line.text + line.n};
+	if ((message->flags & JOURNAL_ID_ONLY) != 0) {
+		*id = journal_take(&fields);
+		return 0;
+	}
+	word = journal_take(&fields);
 	if (journal_field_is(&word, "update")) {
 		journal_take(&fields); /* its number */
 		journal_take(&fields); /* its old id */
@@ -431,4 +441,5 @@ journal_identity(const struct journal_line *line, struct journal_field *id,
 	header = journal_take(&fields);
 	if (header.n != 16 || !read_hex(header.text, 16, header_hash))
 		*header_hash = 0;
+	return 0;
 }

@@ -188,12 +188,13 @@ void journal_put_header(struct buf *out, uint64_t header_hash);
 /* Append text %-encoded, over max bytes as a hash, "" as "-". */
 void journal_encode(struct buf *out, const char *text, size_t n, size_t max);
 
-/* The id and the header hash in a record of a message. */
-void journal_identity(const struct journal_line *line, struct journal_field *id,
-    uint64_t *header_hash);
-
 #define JOURNAL_ID_MAX 1024
 #define JOURNAL_FIELD_MAX 5000
+
+/* The record of several messages, and the private flag of each: its offset is
+ * that of its id. */
+#define JOURNAL_IMPORTED_IDS "imported-ids"
+#define JOURNAL_ID_ONLY 128
 
 /* The messages and their index */
 
@@ -210,6 +211,9 @@ struct seen_message *table_add(struct seen *seen, uint64_t key, uint64_t flags);
 
 /* One with this key that is not undone, NULL if there is none. */
 struct seen_message *table_find(struct seen *seen, uint64_t key);
+
+/* Look up a key soon: bring near where it will be. */
+void table_expect(struct seen *seen, uint64_t key);
 
 /* Give a message another key. */
 void table_rekey(struct seen *seen, uint32_t index, uint64_t key);
@@ -229,6 +233,10 @@ bool journal_apply(struct seen *seen, const struct journal_line *line);
  */
 int journal_look(struct seen *seen, uint64_t offset, struct journal_line *line,
     struct err *err);
+
+/* The id and the header hash (0: unknown) of a message, in the same way. */
+int journal_identity(struct seen *seen, const struct seen_message *message,
+    struct journal_field *id, uint64_t *header_hash, struct err *err);
 
 /* Is it a record of a known kind? */
 bool journal_is_record(const struct journal_line *line);
@@ -262,6 +270,10 @@ void journal_settle_import(struct seen *seen);
 /* And messages of a batch whose first line is garbage, with nothing behind
  * them that says that it was published, are fetched again. */
 void journal_give_up_strays(struct seen *seen);
+
+/* Record messages of which only the ids are known, none of them in the table:
+ * fields, a blank between each two. */
+void journal_record_ids(struct seen *seen, const char *ids, size_t n);
 
 /* One that has failed in this run is broken as well. */
 void journal_undo_import(struct seen *seen);

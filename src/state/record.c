@@ -214,6 +214,16 @@ journal_undo_import(struct seen *seen)
 	end_record(seen, begin_record(seen, "import-undone"));
 }
 
+void
+journal_record_ids(struct seen *seen, const char *ids, size_t n)
+{
+	size_t start = begin_record(seen, JOURNAL_IMPORTED_IDS);
+
+	journal_put_number(&seen->out, positive(seen->now));
+	journal_put(&seen->out, ids, n);
+	end_record(seen, start);
+}
+
 static const char *
 word_of_flag(unsigned int flag)
 {

@@ -345,13 +345,12 @@ seen_settled(const struct seen *seen)
 int
 seen_read_id(struct seen *seen, uint32_t index, struct buf *id, struct err *err)
 {
-	struct journal_line line;
 	struct journal_field field;
 	uint64_t header_hash;
 
-	if (journal_look(seen, seen->messages[index].offset, &line, err) == -1)
+	if (journal_identity(
+		seen, &seen->messages[index], &field, &header_hash, err) == -1)
 		return -1;
-	journal_identity(&line, &field, &header_hash);
 	buf_append(id, field.text, field.n);
 	buf_string(id);
 	return 0;
@@ -360,13 +359,11 @@ seen_read_id(struct seen *seen, uint32_t index, struct buf *id, struct err *err)
 uint64_t
 seen_header_hash(struct seen *seen, uint32_t index)
 {
-	struct journal_line line;
 	struct journal_field id;
 	uint64_t header_hash;
-	struct err err;
+	struct err ignored;
 
-	if (journal_look(seen, seen->messages[index].offset, &line, &err) == -1)
-		return 0;
-	journal_identity(&line, &id, &header_hash);
+	journal_identity(
+	    seen, &seen->messages[index], &id, &header_hash, &ignored);
 	return header_hash;
 }

@@ -216,6 +216,14 @@ find_ring(struct seen *seen, uint64_t key, uint32_t *last)
 	return slot_is_ring(seen, slot);
 }
 
+void
+table_expect(struct seen *seen, uint64_t key)
+{
+	if (seen->slots == NULL)
+		make_index(seen);
+	__builtin_prefetch(&seen->slots[first_slot(seen, key)]);
+}
+
 struct seen_message *
 table_find(struct seen *seen, uint64_t key)
 {

@@ -17,6 +17,7 @@
 
 #define NOW 1700000000
 #define DAY 86400
+#define PUBLIC_FLAGS 127u
 
 static char dir[] = "/tmp/test-seen.XXXXXX";
 static char path[128];
@@ -1127,8 +1128,8 @@ describe(struct seen *seen)
 		seen_read_id(seen, i, &text, &err);
 		buf_printf(&text, " %llu %llu %u %u %llx\n",
 		    (unsigned long long)message->octets,
-		    (unsigned long long)message->flags, message->time,
-		    (unsigned int)message->missing,
+		    (unsigned long long)message->flags & PUBLIC_FLAGS,
+		    message->time, (unsigned int)message->missing,
 		    (unsigned long long)seen_header_hash(seen, i));
 	}
 	buf_printf(&text, "%lld %u %lld %lld",
@@ -1139,12 +1140,21 @@ describe(struct seen *seen)
 	return buf_string(&text);
 }
 
+static bool
+import(struct seen *seen, const char *text, size_t *count)
+{
+	write_file(in_dir("list"), text, strlen(text));
+	return seen_import_mpop(seen, in_dir("list"), count, &err) == 0;
+}
+
 /* Much that is dead, and some of everything that is not. */
 static void
 record_much(struct seen *seen)
 {
 	char uid[16];
+	size_t count;
 
+	import(seen, " 3 pop.example.org alice\ni1\ni2\ni3\n", &count);
 	seen_batch(seen, "maildir /m", "maildir /m");
 	for (uint64_t i = 0; i < 60; i++) {
 		snprintf(uid, sizeof(uid), "u%d", (int)i % 20);
@@ -1232,13 +1242,6 @@ static const char new_list[] =
     " 3 pop.example.org alice\na 5 1600000000\nuid1 1600000001\n"
     "uid2 99999999999\n";
 
-static bool
-import(struct seen *seen, const char *text, size_t *count)
-{
-	write_file(in_dir("list"), text, strlen(text));
-	return seen_import_mpop(seen, in_dir("list"), count, &err) == 0;
-}
-
 static void
 test_import(void)
 {
@@ -1256,8 +1259,8 @@ test_import(void)
 	tap_ok(match(seen, "a 5") != NULL && match(seen, "uid2") != NULL &&
 		match(seen, "x1") == NULL && match(seen, "b1") == NULL,
 	    "ours only, blanks and all");
-	tap_ok(seen_at(seen, 1)->flags ==
-		    (seen_at(seen, 1)->flags & SEEN_MATCHED) + SEEN_IMPORTED &&
+	tap_ok((seen_at(seen, 1)->flags & (PUBLIC_FLAGS - SEEN_MATCHED)) ==
+		    SEEN_IMPORTED &&
 		seen_at(seen, 1)->time == NOW,
 	    "imported now");
 	tap_ok(import(seen, old_list, &count) && count == 0,
@@ -1297,6 +1300,129 @@ test_import(void)
 	tap_ok(!seen_is_mpop_list(in_dir("list")) &&
 		!seen_is_mpop_list(in_dir("none")) && !seen_is_mpop_list(dir),
 	    "nothing else is");
+}
+
+static size_t
+count_lines(const char *beginning)
+{
+	struct buf all = read_file(path);
+	size_t n = 0;
+
+	for (const char *line = all.data; line != NULL;
+	     line = strchr(line, '\n')) {
+		line += *line == '\n';
+		n += strncmp(line, beginning, strlen(beginning)) == 0;
+	}
+	buf_free(&all);
+	return n;
+}
+
+/* Of n messages, u0 is listed at the end again, and each one twice in a row. */
+static void
+import_many(struct seen *seen, int n)
+{
+	struct buf list = {0};
+	size_t count;
+
+	buf_printf(&list, " %d pop.example.org alice\n", 2 * n + 1);
+	for (int i = 0; i < n; i++)
+		buf_printf(&list, "u%d\nu%d\n", i, i);
+	buf_puts(&list, "u0\n");
+	tap_ok(import(seen, buf_string(&list), &count) && count == (size_t)n,
+	    "%d messages are imported once", n);
+	buf_free(&list);
+}
+
+static void
+test_ids_in_a_line(void)
+{
+	struct buf id = {0};
+	struct seen *seen;
+	size_t lines;
+
+	fresh();
+	seen = open_seen();
+	import_many(seen, 40);
+	tap_ok(seen_count(seen) == 40 && seen_read_id(seen, 17, &id, &err) == 0,
+	    "they are known at once");
+	tap_is(id.data, "u17", "by their ids");
+	close_flushed(seen);
+	lines = count_lines("imported-ids ");
+	tap_ok(lines >= 3 && lines <= 6, "several in a line: %zu lines", lines);
+	seen = open_seen();
+	id.len = 0;
+	tap_ok(seen_count(seen) == 40 &&
+		seen_read_id(seen, 39, &id, &err) == 0 &&
+		seen_header_hash(seen, 39) == 0 &&
+		seen_at(seen, 39)->octets == SEEN_OCTETS_UNKNOWN &&
+		seen_at(seen, 39)->time == NOW,
+	    "and in the next run");
+	tap_is(id.data, "u39", "the last one by its id as well");
+	buf_free(&id);
+	seen_deleted(seen, 20);
+	seen_update(seen, 21, "n21", 5, 6);
+	seen_undo(seen, 22);
+	seen_session_done(seen, 1, 2);
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok((match(seen, "u20")->flags & SEEN_DELETED) != 0 &&
+		match(seen, "u21") == NULL && match(seen, "n21")->octets == 5 &&
+		seen_header_hash(seen, 21) == 6 && match(seen, "u22") == NULL,
+	    "each has records of its own");
+	tap_ok(match(seen, "u3")->missing == 1, "and may be missing");
+	seen_close(seen);
+
+	fresh();
+	seen = open_seen();
+	import_many(seen, 40);
+	close_flushed(seen);
+	spoil("imported-ids ");
+	seen = open_seen();
+	tap_ok(warnings.n == 1 && strstr(warnings.last, ": garbage") != NULL &&
+		seen_count(seen) >= 24 && seen_count(seen) < 40 &&
+		match(seen, "u0") != NULL,
+	    "garbage costs those of its line");
+	seen_close(seen);
+	warnings.n = 0;
+	seen = open_seen();
+	tap_ok(warnings.n == 0 && match(seen, "u0") != NULL,
+	    "the others are in the new file");
+	seen_close(seen);
+}
+
+/* Cut at any byte it has happened whole, or can be done again. */
+static void
+test_cut_import(void)
+{
+	static const char list[] = " 3 pop.example.org alice\nu1\nu2\nu3\n";
+	struct buf whole;
+	struct seen *seen;
+	size_t bad = 0, count;
+
+	fresh();
+	seen = open_seen();
+	import(seen, list, &count);
+	close_flushed(seen);
+	whole = read_file(path);
+	for (size_t n = 0; n <= whole.len; n++) {
+		write_file(path, whole.data, n);
+		seen = open_seen();
+		if (seen_is_new(seen) ? match(seen, "u1") != NULL
+				      : match(seen, "u3") == NULL)
+			bad++;
+		if (!import(seen, list, &count))
+			bad++;
+		close_flushed(seen);
+		seen = open_seen();
+		for (const char *uid = "u1\0u2\0u3\0"; *uid != '\0'; uid += 3)
+			if (match(seen, uid) == NULL ||
+			    match(seen, uid) != NULL)
+				bad++;
+		seen_close(seen);
+	}
+	tap_ok(bad == 0 && warnings.n == 0,
+	    "an import cut at each of %zu bytes can be done again", whole.len);
+	buf_free(&whole);
 }
 
 static void
@@ -1594,6 +1720,8 @@ main(void)
 	test_update();
 	test_compaction();
 	test_import();
+	test_ids_in_a_line();
+	test_cut_import();
 	test_broken_import();
 	test_failures();
 	test_tag();
