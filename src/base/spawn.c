@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/wait.h"
 
@@ -18,6 +19,7 @@
 #define STOP_GRACE 1700	  /* milliseconds to end by itself at a stop */
 #define STOP_KILL 200	  /* milliseconds from SIGTERM to SIGKILL then */
 #define GROUP_INTERVAL 20 /* milliseconds from one look at it to the next */
+#define GATE 3		  /* the descriptor that holds a command back */
 #define DRAIN_CHUNKS 256  /* read at once of one that never stops writing */
 
 extern char **environ;
@@ -100,7 +102,7 @@ make_attributes(posix_spawnattr_t *attr, const struct spawn *spawn)
 	posix_spawnattr_setflags(attr, flags);
 }
 
-/* All descriptors of ours are close-on-exec: only 0 to 2 pass. */
+/* All descriptors of ours are close-on-exec: only 0 to 2 pass, and a gate. */
 int
 spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid)
 {
@@ -123,6 +125,8 @@ spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid)
 		    &actions, spawn->input, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
+	if (spawn->gate != 0)
+		posix_spawn_file_actions_adddup2(&actions, spawn->gate, GATE);
 	error = posix_spawn(pid, "/bin/sh", &actions, &attr, argv, env);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
@@ -272,28 +276,128 @@ let_end(struct child *child, struct spawn_result *result, size_t max)
 	return -1;
 }
 
+static int
+finish(struct child *child, int64_t timeout, struct spawn_result *result,
+    size_t max, struct err *err)
+{
+	int ended, status = 0;
+
+	ended = wait_for_end(child, result, max, wait_clock() + timeout, err);
+	if (ended == -1)
+		status = let_end(child, result, max);
+	if (ended == 0)
+		end_child(child, result, max, KILL_GRACE);
+	result->timed_out = ended == 0;
+	close_outputs(child);
+	return status;
+}
+
 int
 spawn_run(
     const struct spawn *spawn, struct spawn_result *result, struct err *err)
 {
 	struct child child = {.own_group = spawn->own_group};
-	size_t max = spawn->output_max;
-	int ended, status = 0;
 
 	*result = (struct spawn_result){0};
 	/* Perhaps a password: a buffer that grows leaves copies behind. */
-	buf_room(&result->out, max);
+	buf_room(&result->out, spawn->output_max);
 	if (start_with_pipes(spawn, &child, err) == -1)
 		return -1;
-	ended = wait_for_end(
-	    &child, result, max, wait_clock() + spawn->timeout, err);
-	if (ended == -1)
-		status = let_end(&child, result, max);
-	if (ended == 0)
-		end_child(&child, result, max, KILL_GRACE);
-	result->timed_out = ended == 0;
-	close_outputs(&child);
+	return finish(&child, spawn->timeout, result, spawn->output_max, err);
+}
+
+/* -- held back -- */
+
+struct spawn_held {
+	struct child child;
+	int gate; /* our end of it, -1 once closed */
+	size_t output_max;
+};
+
+/* In one line with the command, whose errors name a line.  At the end of the
+ * gate, which is that of this process at the latest, the shell just ends. */
+static char *
+hold_back(const char *command, const char *const *names)
+{
+	struct buf script = {0};
+
+	for (size_t i = 0; names[i] != NULL; i++)
+		buf_printf(&script, "IFS= read -r %s <&%d&&", names[i], GATE);
+	buf_printf(&script, "exec %d<&-||exit;export", GATE);
+	for (size_t i = 0; names[i] != NULL; i++)
+		buf_printf(&script, " %s", names[i]);
+	buf_printf(&script, ";%s", command);
+	return buf_string(&script);
+}
+
+struct spawn_held *
+spawn_hold(const struct spawn *spawn, const char *const *names, struct err *err)
+{
+	struct spawn_held *held = mem_zero(1, sizeof(*held));
+	struct spawn script = *spawn;
+	int gate[2], status;
+	char *text;
+
+	if (pipe2(gate, O_CLOEXEC) == -1) {
+		err_set_errno(err, ERR_OS, "cannot make a pipe");
+		free(held);
+		return NULL;
+	}
+	text = hold_back(spawn->command, names);
+	script.command = text;
+	script.gate = gate[0];
+	held->child.own_group = spawn->own_group;
+	held->gate = gate[1];
+	held->output_max = spawn->output_max;
+	status = start_with_pipes(&script, &held->child, err);
+	close(gate[0]);
+	free(text);
+	if (status == 0)
+		return held;
+	close(gate[1]);
+	free(held);
+	return NULL;
+}
+
+/* One that has ended over an error in its command reads nothing; its status
+ * will tell. */
+void
+spawn_let_go(struct spawn_held *held, const char *const *values)
+{
+	struct buf lines = {0};
+
+	for (size_t i = 0; values[i] != NULL; i++)
+		buf_printf(&lines, "%s\n", values[i]);
+	(void)file_write(held->gate, lines.data, lines.len);
+	buf_free(&lines);
+	close(held->gate);
+	held->gate = -1;
+}
+
+int
+spawn_wait(struct spawn_held *held, int64_t timeout,
+    struct spawn_result *result, struct err *err)
+{
+	int status;
+
+	*result = (struct spawn_result){0};
+	status = finish(&held->child, timeout, result, held->output_max, err);
+	free(held);
 	return status;
+}
+
+void
+spawn_drop(struct spawn_held *held)
+{
+	int ignored;
+
+	if (held == NULL)
+		return;
+	send_signal(&held->child, SIGKILL);
+	waitpid(held->child.pid, &ignored, 0);
+	close_outputs(&held->child);
+	close(held->gate);
+	free(held);
 }
 
 void

@@ -17,6 +17,7 @@ struct spawn {
 	const char *const *env; /* "NAME=value", NULL at the end; may be NULL */
 	int64_t timeout;	/* milliseconds */
 	size_t output_max;	/* so much is kept of each output, no more */
+	int gate;		/* becomes its descriptor 3; 0: none */
 	bool own_group;		/* in a process group of its own */
 	bool own_session;	/* and without the terminal, where it can be */
 };
@@ -47,6 +48,25 @@ void spawn_result_free(struct spawn_result *result);
  * also the process group of a group of its own.  -1 with errno.
  */
 int spawn_start(const struct spawn *spawn, int out, int errors, pid_t *pid);
+
+/*
+ * The same in steps, for a shell that costs no time once its command is due.
+ * spawn_hold starts the shell, but the command waits, and never begins if
+ * this process ends, until spawn_let_go gives the values of the variables
+ * with these names (both NULL at the end; no line ends in them; exported).
+ * Then spawn_wait waits as spawn_run does.  gate is set here.
+ */
+struct spawn_held;
+struct spawn_held *spawn_hold(
+    const struct spawn *spawn, const char *const *names, struct err *err);
+void spawn_let_go(struct spawn_held *held, const char *const *values);
+
+/* Frees held, in milliseconds from now on. */
+int spawn_wait(struct spawn_held *held, int64_t timeout,
+    struct spawn_result *result, struct err *err);
+
+/* Its command is not wanted any more; NULL is nothing to do. */
+void spawn_drop(struct spawn_held *held);
 
 /* "exited with 3", "killed by SIGSEGV", "ran too long": a printable phrase. */
 char *spawn_describe(const struct spawn_result *result, char *dst, size_t size);

@@ -87,6 +87,105 @@ test_surroundings(void)
 	close(fd);
 }
 
+/* -- held back -- */
+
+static const char *const names[] = {"SPAWN_A", "SPAWN_B", NULL};
+
+static struct spawn_held *
+hold(const char *command, int input)
+{
+	const struct spawn spawn = {
+	    .command = command,
+	    .input = input,
+	    .output_max = 1000,
+	    .own_group = true,
+	};
+	struct err err;
+
+	return spawn_hold(&spawn, names, &err);
+}
+
+static void
+run_held(const char *command)
+{
+	static const char *const values[] = {"\\a b\\ ", "", NULL};
+	struct spawn_held *held = hold(command, -1);
+	struct err err;
+
+	spawn_result_free(&result);
+	spawn_let_go(held, values);
+	spawn_wait(held, 10000, &result, &err);
+}
+
+/* A command that is held back is like any other. */
+static void
+test_held(void)
+{
+	static const char *const wrong[] = {"no-such-program",
+	    "echo 'unfinished", "exit 3", "kill -9 $$",
+	    "false || { echo x >&2; exit 75; }", ": # nothing", "! true"};
+
+	run_held("env | grep ^SPAWN_ | sort; echo \"$0 $#\"; "
+		 "ls /proc/self/fd | wc -l");
+	tap_is(buf_string(&result.out),
+	    "SPAWN_A=\\a b\\ \nSPAWN_B=\nSPAWN_TEST=theirs\nsh 0\n4\n",
+	    "let go, with its variables and no descriptor more");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char *said;
+		int status;
+
+		run_held(wrong[i]);
+		status = result.status;
+		said = strdup(buf_string(&result.err));
+		run(wrong[i], 10000);
+		tap_ok(status == result.status, "the same end: %s", wrong[i]);
+		tap_is(said, buf_string(&result.err), "in the same words");
+		free(said);
+	}
+}
+
+/* Until the shell, which has the other end as its input, has ended. */
+static bool
+is_over(int end)
+{
+	int64_t until = wait_clock() + 10000;
+	struct err err;
+	char byte;
+
+	/* A child that ends interrupts it. */
+	while (wait_clock() < until)
+		if (wait_for_fd(end, POLLIN, until, &err) == 1)
+			return read(end, &byte, 1) == 0;
+	return false;
+}
+
+static void
+test_never_let_go(void)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) == -1)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		hold("echo begun >&0", ends[1]);
+		raise(SIGKILL);
+	}
+	close(ends[1]);
+	waitpid(pid, NULL, 0);
+	tap_ok(is_over(ends[0]), "held by one that is killed");
+	close(ends[0]);
+	if (pipe2(ends, O_CLOEXEC) == -1)
+		return;
+	spawn_drop(hold("echo begun >&0", ends[1]));
+	close(ends[1]);
+	tap_ok(is_over(ends[0]), "dropped");
+	tap_ok(waitpid(-1, NULL, WNOHANG) == -1, "and gone");
+	close(ends[0]);
+	spawn_drop(NULL);
+}
+
 /* Longer than any argument may be. */
 static void
 test_no_start(void)
@@ -113,6 +212,8 @@ main(void)
 	test_ends();
 	test_outputs();
 	test_surroundings();
+	test_held();
+	test_never_let_go();
 	test_no_start();
 	spawn_result_free(&result);
 	return tap_done();
