@@ -84,15 +84,14 @@ quarantine() {
 		#!/bin/sh
 		grep -q 'message 1' || exit 0
 		[ ! -e "$HOME/hang" ] || exit 0
-		: >"$HOME/hang"
+		echo \$\$ >"$HOME/hang"
 		exec sleep 60
 	END
 	chmod +x "$BATS_TEST_TMPDIR/mda"
 	rc "delivery mda $BATS_TEST_TMPDIR/mda" "uidls_file ~/state"
 	start_poplar
-	eventually [ -e "$HOME/hang" ]
-	sleeper=$(pgrep -g "$(pgrep -P "$(pgrep -P "$RUN")")")
-	pids+=("$sleeper")
+	eventually [ -s "$HOME/hang" ]
+	pids+=("$(cat "$HOME/hang")")
 	kill_at_once "$RUN"
 	[ -s "$HOME/state.trying" ]
 	run_poplar

@@ -46,6 +46,7 @@ struct deliver_message {
 struct deliver_facts {
 	uint64_t wire_octets; /* its size on the wire (RFC 1939) */
 	const char *sender;   /* envelope sender, "" for none */
+	bool more;	      /* another one is to follow */
 };
 
 /* Room for a place or a batch's whereabouts: no line end in them. */

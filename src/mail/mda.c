@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Each message gets a spool file of its own: a command may leave children
- * behind that still hold the one before.
+ * behind that still hold the one before.  While a command runs, the shell for
+ * the next message starts, held back until that is due: a shell takes as long
+ * to start as many a command to run.
  */
 #include "mail/backend.h"
 
@@ -31,10 +33,11 @@
 struct mda {
 	struct deliver deliver;
 	struct deliver_params params;
-	int spool;    /* -1 but between begin and stage */
+	int spool;		  /* -1: none yet */
+	struct spawn_held *shell; /* it has that as its input; may be NULL */
 	uint64_t fed; /* bytes of the message, those in the buffer too */
 	size_t used;
-	char *uid;
+	char *uid; /* NULL but between begin and stage */
 	char *buffer;
 };
 
@@ -66,6 +69,8 @@ mda_abort(struct deliver *deliver)
 {
 	struct mda *mda = of(deliver);
 
+	spawn_drop(mda->shell);
+	mda->shell = NULL;
 	if (mda->spool != -1)
 		close(mda->spool);
 	mda->spool = -1;
@@ -90,8 +95,10 @@ mda_begin(struct deliver *deliver, const struct deliver_message *message,
 	struct mda *mda = of(deliver);
 	struct buf uid = {0};
 
-	mda_abort(deliver);
-	mda->spool = file_unnamed(err);
+	if (mda->uid != NULL)
+		mda_abort(deliver);
+	if (mda->spool == -1)
+		mda->spool = file_unnamed(err);
 	if (mda->spool == -1)
 		return DELIVER_FAILED;
 	/* It is encoded, but not for a shell or a file name. */
@@ -167,22 +174,6 @@ expand(const char *target, const char *sender)
 	return buf_string(&command);
 }
 
-enum {
-	ENV_MAX = 7
-};
-
-static void
-make_env(const struct mda *mda, const char *sender, char *env[ENV_MAX])
-{
-	env[0] = mem_printf("POPLAR_ACCOUNT=%s", mda->params.account);
-	env[1] = mem_printf("POPLAR_UID=%s", mda->uid);
-	env[2] = mem_printf("POPLAR_SIZE=%llu", (unsigned long long)mda->fed);
-	env[3] = mem_printf("POPLAR_HOST=%s", mda->params.host);
-	env[4] = mem_printf("POPLAR_USER=%s", mda->params.user);
-	env[5] = mem_printf("POPLAR_SENDER=%s", sender);
-	env[6] = NULL;
-}
-
 /* Milliseconds. */
 static int64_t
 time_to_run(const struct mda *mda)
@@ -197,27 +188,76 @@ time_to_run(const struct mda *mda)
 	return left > 0 ? left : 1;
 }
 
-static int
-run(struct mda *mda, const char *sender, struct spawn_result *result,
-    struct err *err)
+/* A shell with the spool as its input, held back. */
+static struct spawn_held *
+hold(const struct mda *mda, const char *sender, struct err *err)
 {
-	char *env[ENV_MAX];
-	char *command = expand(mda->params.target, sender);
+	static const char *const late[] = {
+	    "POPLAR_UID", "POPLAR_SIZE", "POPLAR_SENDER", NULL};
+	const struct deliver_params *params = &mda->params;
+	char *account = mem_printf("POPLAR_ACCOUNT=%s", params->account);
+	char *host = mem_printf("POPLAR_HOST=%s", params->host);
+	char *user = mem_printf("POPLAR_USER=%s", params->user);
+	char *command = expand(params->target, sender);
+	const char *const env[] = {account, host, user, NULL};
 	const struct spawn spawn = {
 	    .command = command,
 	    .input = mda->spool,
-	    .env = (const char *const *)env,
-	    .timeout = time_to_run(mda),
+	    .env = env,
 	    .output_max = OUTPUT_MAX,
 	    .own_group = true,
 	};
-	int status;
+	struct spawn_held *held = spawn_hold(&spawn, late, err);
 
-	make_env(mda, sender, env);
-	status = spawn_run(&spawn, result, err);
-	for (size_t i = 0; env[i] != NULL; i++)
-		free(env[i]);
+	free(account);
+	free(host);
+	free(user);
 	free(command);
+	return held;
+}
+
+static void
+let_go(const struct mda *mda, struct spawn_held *shell, const char *sender)
+{
+	char size[32];
+	const char *const values[] = {mda->uid, size, sender, NULL};
+
+	snprintf(size, sizeof(size), "%llu", (unsigned long long)mda->fed);
+	spawn_let_go(shell, values);
+}
+
+/* What fails here is tried again, and said, when it is needed. */
+static void
+prepare_next(struct mda *mda)
+{
+	struct err ignored;
+
+	/* The command itself depends on the sender. */
+	if (strstr(mda->params.target, "%F") != NULL)
+		return;
+	mda->spool = file_unnamed(&ignored);
+	if (mda->spool != -1)
+		mda->shell = hold(mda, "", &ignored);
+}
+
+static int
+run(struct mda *mda, const struct deliver_facts *facts,
+    struct spawn_result *result, struct err *err)
+{
+	struct spawn_held *shell = mda->shell;
+	int spool = mda->spool, status;
+
+	if (shell == NULL)
+		shell = hold(mda, facts->sender, err);
+	if (shell == NULL)
+		return -1;
+	let_go(mda, shell, facts->sender);
+	mda->shell = NULL;
+	mda->spool = -1;
+	if (facts->more)
+		prepare_next(mda);
+	status = spawn_wait(shell, time_to_run(mda), result, err);
+	close(spool);
 	return status;
 }
 
@@ -327,7 +367,7 @@ mda_stage(struct deliver *deliver, const struct deliver_facts *facts,
     char place[DELIVER_PLACE_MAX], struct err *err)
 {
 	struct mda *mda = of(deliver);
-	struct spawn_result result;
+	struct spawn_result result = {0};
 	int verdict = DELIVER_FAILED;
 
 	if (flush(mda, err) == -1)
@@ -335,10 +375,13 @@ mda_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	if (lseek(mda->spool, 0, SEEK_SET) == -1)
 		return file_unnamed_failed("rewind", err);
 	place[0] = '\0';
-	if (run(mda, facts->sender, &result, err) == 0)
+	if (run(mda, facts, &result, err) == 0)
 		verdict = judge(&result, err);
+	else
+		mda_abort(deliver);
 	spawn_result_free(&result);
-	mda_abort(deliver);
+	free(mda->uid);
+	mda->uid = NULL;
 	return verdict;
 }
 

@@ -107,6 +107,7 @@ held_stage(struct retrieval *r, struct err *err)
 	struct deliver_facts facts = {
 	    .wire_octets = r->held.octets,
 	    .sender = msg_sender(r->msg),
+	    .more = r->next_reply < r->n_wanted,
 	};
 	int status;
 

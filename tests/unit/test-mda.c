@@ -131,6 +131,58 @@ test_environment(void)
 	    "no descriptor but 0 to 2");
 }
 
+/* -- another message is to follow -- */
+
+static int
+stage_more(struct deliver *deliver, const char *uid, const char *text,
+    const char *sender)
+{
+	const struct deliver_message about = {.tag = TAG, .uid = uid};
+	const struct deliver_facts facts = {.sender = sender, .more = true};
+	char place[DELIVER_PLACE_MAX];
+	struct err err;
+
+	deliver_begin(deliver, &about, &err);
+	deliver_write(deliver, text, strlen(text), &err);
+	return deliver_stage(deliver, &facts, place, &err);
+}
+
+static void
+test_ahead(void)
+{
+	static const char expected[] = "one 4 a@b\none\n"
+				       "two%20 5\ntwo!\n"
+				       "three 6 c@d\nthree\n";
+	const struct deliver_message about = {.tag = TAG, .uid = "x"};
+	struct err err;
+	struct deliver *deliver = open_mda(
+	    "echo $POPLAR_UID $POPLAR_SIZE $POPLAR_SENDER >>ahead; "
+	    "cat >>ahead; ls /proc/self/fd | wc -l >fds; "
+	    "until test $(wc -w </proc/$PPID/task/$PPID/children) -gt 1; do "
+	    ":; done",
+	    20000, &err);
+
+	tap_ok(stage_more(deliver, "one", "one\n", "a@b") == DELIVER_OK,
+	    "the shell of the next message starts while a command runs");
+	tap_ok(file_is("ahead", expected, 14), "which has not begun");
+	deliver_begin(deliver, &about, &err);
+	deliver_write(deliver, "dropped", 7, &err);
+	deliver_abort(deliver);
+	tap_ok(stage_more(deliver, "two%20", "two!\n", "") == DELIVER_OK &&
+		stage_more(deliver, "three", "three\n", "c@d") == DELIVER_OK,
+	    "and a dropped one is no matter");
+	deliver_close(deliver);
+	tap_ok(file_is("fds", "4\n", 2), "no descriptor but 0 to 2");
+	tap_ok(file_is("ahead", expected, strlen(expected)),
+	    "each has its own message and environment");
+	tap_ok(waitpid(-1, NULL, WNOHANG) == -1, "no shell stays behind");
+	deliver = open_mda("echo %F >sender", 20000, &err);
+	stage_more(deliver, "1", "x", "first@a");
+	stage_more(deliver, "2", "x", "second@b");
+	tap_ok(file_is("sender", "second@b\n", 9), "%%F is that of its own");
+	deliver_close(deliver);
+}
+
 static void
 test_sender(void)
 {
@@ -300,6 +352,7 @@ main(void)
 	test_delivery();
 	test_abort();
 	test_environment();
+	test_ahead();
 	test_sender();
 	test_failures();
 	test_output();
