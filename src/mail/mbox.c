@@ -29,9 +29,9 @@
 #include "base/text.h"
 #include "mail/mboxlock.h"
 
-#define BATCH_MAX 512
-#define BATCH_OCTETS ((uint64_t)3 << 19)
-#define MEMORY_MAX ((size_t)3 << 20) /* a batch, and what is unproven */
+#define BATCH_MAX 1024
+#define BATCH_OCTETS ((uint64_t)3 << 20)
+#define MEMORY_MAX ((size_t)5 << 20) /* a batch, and what is unproven */
 #define PARTS_MAX 256		     /* written with one call */
 #define CHUNK ((size_t)256 << 10)
 #define PATIENCE 60000 /* milliseconds for others to unlock */

@@ -75,7 +75,7 @@ def huge():
     """One that does not fit into the memory of an mbox batch."""
     line = b"0123456789abcdefghijklmnopqrstuvwxyz From here on\r\n"
     messages = few()
-    messages["m3"] = small_message(3, line * 70000)
+    messages["m3"] = small_message(3, line * 110000)
     return messages
 
 
@@ -86,7 +86,7 @@ def dozen():
 
 def many():
     """More than two batches."""
-    return {"m%04d" % i: small_message(i) for i in range(1040)}
+    return {"m%04d" % i: small_message(i) for i in range(2100)}
 
 
 def as_delivered(wire):

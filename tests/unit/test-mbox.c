@@ -184,7 +184,7 @@ static void
 test_large(void)
 {
 	static const size_t sizes[] = {
-	    10, 1 << 20, 5, 3 << 20, 700000, 700000, 20};
+	    10, 1 << 20, 5, 6 << 20, 700000, 700000, 20};
 	const struct deliver_message about = {.tag = TAG, .uid = "1"};
 	char place[DELIVER_PLACE_MAX];
 	struct buf one = {0}, expected = {0}, file;
