@@ -363,6 +363,42 @@ delivers_once() {
 	[ "$(delivered)" -eq 2 ]
 }
 
+@test "a TOP that shows another header than RETR makes nothing come twice" {
+	messages 2
+	cp -r "$BOX" "$BATS_TEST_TMPDIR/all"
+	serve --resp 'TOP=+OK\r\nX-Top: yes\r\n\r\n.' --no-delete
+	rc
+	runs
+	rc "keep off"
+	runs
+	assert_maildir_equals_box
+	runs
+	assert_maildir_equals_box
+	again --resp 'TOP=+OK\r\nX-Top: yes\r\n\r\n.'
+	runs
+	[ -z "$(ls "$BOX")" ]
+	BOX=$BATS_TEST_TMPDIR/all
+	assert_maildir_equals_box
+}
+
+@test "without TOP what has another size and the same header stays known" {
+	message m1 one
+	serve --no-top
+	rc
+	runs
+	sed -i 's/^Subject/Status: RO\r\nSubject/' "$BOX/m1"
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 1 ]
+	: >"$LOG"
+	runs
+	not logged RETR
+	rc "keep off"
+	runs
+	[ -z "$(ls "$BOX")" ]
+	[ "$(delivered)" -eq 1 ]
+}
+
 @test "of two messages with one unique-id, the first leaves: none comes again" {
 	message m1 one
 	message m2 "two, and longer"

@@ -9,33 +9,64 @@
 #include "run/deletion.h"
 #include "run/trouble.h"
 
-/* Without a unique-id and TOP only now it shows what it is. */
-static bool
-is_known_after_all(struct retrieval *r, struct received *received)
+/* Without a unique-id and TOP the header of the message names it. */
+static struct seen_message *
+name_by_header(struct retrieval *r, struct received *received)
 {
-	const struct plan_settings *settings = &r->fetch->settings;
 	struct listing_message *message =
 	    retrieval_message(r, received->message);
 	struct seen_message *known;
 	struct buf id = {0};
 
-	if (received->id[0] != '\0')
-		return false;
 	seen_id_of_header(&id, received->header);
 	known = identify_header(r->fetch, message, &id);
 	free(received->id);
 	received->id = mem_dup(buf_string(&id));
 	listing_set_id(&r->fetch->listing, message, &id);
 	buf_free(&id);
+	return known;
+}
+
+/* The message that it is, if it was delivered before: without TOP, or where
+ * TOP shows something else than RETR does, only now that can be told. */
+static struct seen_message *
+find_known(struct retrieval *r, struct received *received)
+{
+	const struct listing_message *message =
+	    retrieval_message(r, received->message);
+
+	if (received->id[0] == '\0')
+		return name_by_header(r, received);
+	if (!message->disowned)
+		return NULL;
+	return identify_claim(r->fetch, message, received->header);
+}
+
+static bool
+is_known_after_all(struct retrieval *r, struct received *received)
+{
+	struct fetch *fetch = r->fetch;
+	const struct listing_message *message =
+	    retrieval_message(r, received->message);
+	const struct listing_entry entry = {
+	    .number = message->number,
+	    .needs_attention = true,
+	    .index = received->message & INT32_MAX,
+	};
+	struct seen_message *known = find_known(r, received);
+	struct plan_message described;
+	const char *why;
+
 	if (known == NULL)
 		return false;
-	*listing_seen(&r->fetch->listing, message) =
-	    seen_index(r->fetch->seen, known);
-	if (!settings->only_new)
+	*listing_seen(&fetch->listing, message) =
+	    seen_index(fetch->seen, known);
+	if (!fetch->settings.only_new)
 		return false;
-	if (settings->delete_delivered)
+	described = fetch_describe(fetch, &entry);
+	if (plan_decide(&fetch->settings, &described, &why) == PLAN_DELETE)
 		deletion_add(
-		    r, message->number, seen_index(r->fetch->seen, known));
+		    r, message->number, seen_index(fetch->seen, known));
 	return true;
 }
 

@@ -182,6 +182,7 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 			seen_undo(fetch->seen, index);
 		else
 			seen_release(fetch->seen, index);
+		message->disowned = !was_rebuilt;
 		settle(fetch, message, LISTING_NONE);
 	} else if (was_rebuilt) {
 		seen_update(fetch->seen, index,
@@ -190,32 +191,44 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 	}
 }
 
-/* Of all that are known by this id, the one that fits; lost is worse than
- * twice. */
-static void
-settle_changed(
-    struct fetch *fetch, struct listing_message *message, uint64_t hash)
+struct seen_message *
+identify_claim(
+    struct fetch *fetch, const struct listing_message *message, uint64_t hash)
 {
 	const char *id = listing_id(&fetch->listing, message);
 	struct seen_message *known =
 	    seen_claim(fetch->seen, id, hash, message->octets);
 	uint32_t index;
 
-	if (known == NULL) {
-		message->unsettled = hash == 0;
-		if (hash == 0)
-			log_say(LOG_AT_WARNING,
-			    "message %u: whether it is the one known by this "
-			    "unique-id cannot be told; it is fetched again",
-			    message->number);
-		settle(fetch, message, LISTING_NONE);
+	if (known == NULL || hash == 0 ||
+	    message->octets >= SEEN_OCTETS_UNKNOWN ||
+	    known->octets == message->octets)
+		return known;
+	index = seen_index(fetch->seen, known);
+	seen_update(fetch->seen, index, id, message->octets, hash);
+	return seen_at(fetch->seen, index);
+}
+
+/* Of all that are known by this id, the one that fits; lost is worse than
+ * twice. */
+static void
+settle_changed(
+    struct fetch *fetch, struct listing_message *message, uint64_t hash)
+{
+	struct seen_message *known = identify_claim(fetch, message, hash);
+
+	if (known != NULL) {
+		settle(fetch, message, seen_index(fetch->seen, known));
 		return;
 	}
-	index = seen_index(fetch->seen, known);
-	settle(fetch, message, index);
-	if (hash != 0 && message->octets < SEEN_OCTETS_UNKNOWN &&
-	    known->octets != message->octets)
-		seen_update(fetch->seen, index, id, message->octets, hash);
+	message->unsettled = hash == 0;
+	message->disowned = true;
+	if (hash == 0)
+		log_say(LOG_AT_WARNING,
+		    "message %u: whether it is the one known by this "
+		    "unique-id cannot be told; it is fetched again",
+		    message->number);
+	settle(fetch, message, LISTING_NONE);
 }
 
 static void
