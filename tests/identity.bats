@@ -529,3 +529,76 @@ delivers_once() {
 	[ "$(delivered)" -eq 3 ]
 	[ "$(grep -c 'C: RETR' "$LOG")" -eq 3 ]
 }
+
+# large N [popd option ...]: a server with N messages, all of one size, in the
+# place of the one before.
+large() {
+	local n=$1
+	shift
+	: >"$LOG"
+	[ -z "${SERVER:-}" ] || set -- --port "$PORT" "$@"
+	[ -z "${SERVER:-}" ] || stop_server
+	start_popd mailbox --log "$LOG" --synthetic "$n:256" "$@"
+}
+
+# mpop's list of the first N of them.
+large_list() {
+	local i
+	printf ' %d 127.0.0.1 alice\n' "$1"
+	for ((i = 0; i < $1; i++)); do
+		printf '%08x%08x\n' "$i" $((i * 0x9e3779b1 & 0xffffffff))
+	done
+}
+
+# All of them are known, and there was a good session with them.
+large_and_known() {
+	large_list 10000 >"$HOME/list"
+	large 10000
+	rc "uidls_file ~/list"
+	runs
+	: >"$LOG"
+}
+
+@test "a large mailbox that is as it was is listed without LIST" {
+	large_and_known
+	runs
+	logged "C: UIDL"
+	not logged "C: LIST"
+	large 10001
+	runs
+	logged "C: LIST"
+	[ "$(delivered)" -eq 1 ]
+	: >"$LOG"
+	runs
+	not logged "C: LIST"
+}
+
+@test "the same number of messages, but not of octets: LIST is asked for" {
+	large_and_known
+	large 10000 --resp 'STAT=+OK 10000 2560001'
+	runs
+	logged "C: LIST"
+}
+
+@test "STAT is as it was, but a message is new: LIST is asked for" {
+	large_and_known
+	large 10001 --resp 'STAT=+OK 10000 2560000'
+	runs
+	logged "C: LIST"
+	[ "$(delivered)" -eq 1 ]
+}
+
+@test "STAT is as it was, but a message is missing: LIST is asked for" {
+	large_and_known
+	large 9999 --resp 'STAT=+OK 10000 2560000'
+	runs
+	logged "C: LIST"
+}
+
+@test "STAT is as it was, but messages are due: LIST is asked for" {
+	large_and_known
+	rc "uidls_file ~/list" "keep off"
+	runs
+	logged "C: LIST"
+	[ "$(count_logged "C: DELE")" -eq 10000 ]
+}

@@ -20,6 +20,10 @@
 /* Milliseconds that no command will live to see. */
 #define MDA_TIMEOUT_NONE (INT64_MAX / 2)
 
+/* Messages: from so many on, the answer to UIDL takes longer than a round
+ * trip, in which LIST can follow it. */
+#define LIST_WAITS_FROM 10000
+
 /* So often may the line break at a message before it has to wait for a session
  * without deletions. */
 #define BREAKS_BORNE 3
@@ -81,6 +85,15 @@ hint_at_tls_default(const struct account *account, struct err *err)
 	    other, other[0] != '\0' ? "; " : "", account->name);
 }
 
+/* It is most of what a large mailbox costs, and mostly for nothing.  In a small
+ * one it would be a round trip more when it is needed after all. */
+static bool
+list_may_wait(const struct fetch *fetch)
+{
+	return fetch->account->only_new == CONF_ON &&
+	    seen_last_session(fetch->seen)->count >= LIST_WAITS_FROM;
+}
+
 static int
 log_in(struct fetch *fetch, const char *secret, struct err *err)
 {
@@ -91,14 +104,16 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 		hint_at_tls_default(fetch->account, err);
 		return -1;
 	}
+	fetch->listing.list_waits = list_may_wait(fetch);
 	if (login_queue(session, secret, err) == -1)
 		return -1;
-	if (login_may_queue_ahead(session) && listing_queue(session, err) == -1)
+	if (login_may_queue_ahead(session) &&
+	    listing_queue(&fetch->listing, session, err) == -1)
 		return -1;
 	if (login_finish(session, secret, err) == -1)
 		return -1;
 	if (client_queued(session->client) == 0 &&
-	    listing_queue(session, err) == -1)
+	    listing_queue(&fetch->listing, session, err) == -1)
 		return -1;
 	return listing_read(&fetch->listing, session, fetch->seen, err);
 }
@@ -270,6 +285,32 @@ choose_settings(struct fetch *fetch)
 		log_say(LOG_AT_VERBOSE,
 		    "keep: the clock and the state do not fit together; "
 		    "nothing is deleted by age in this run");
+}
+
+static bool
+something_is_due(struct fetch *fetch)
+{
+	const struct listing *listing = &fetch->listing;
+
+	if (!plan_may_delete_known(&fetch->settings))
+		return false;
+	for (size_t i = 0; i < listing->n; i++)
+		if (identify_is_due(fetch, &listing->entries[i]))
+			return true;
+	return false;
+}
+
+/* LIST is left out where all is known and as it was. */
+static int
+complete_listing(struct fetch *fetch, struct err *err)
+{
+	const struct listing *listing = &fetch->listing;
+
+	if (listing->n_messages == 0 && !listing_is_short(listing) &&
+	    !something_is_due(fetch))
+		return 0;
+	return listing_complete(
+	    &fetch->listing, &fetch->session, fetch->seen, err);
 }
 
 struct plan_message
@@ -571,7 +612,8 @@ run(struct fetch *fetch, struct err *err)
 		return -1;
 	compare_expiry(fetch);
 	choose_settings(fetch);
-	if (identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)
+	if (complete_listing(fetch, err) == -1 ||
+	    identify_messages(fetch, err) == -1 || make_plan(fetch, err) == -1)
 		return -1;
 	return carry_out(fetch, err);
 }

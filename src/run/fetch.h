@@ -95,6 +95,10 @@ void resume_free(struct fetch *fetch);
  * a doubt, by asking for headers. */
 int identify_messages(struct fetch *fetch, struct err *err);
 
+/* identify.c: is it known, and does the plan say that it is deleted now?  Of
+ * what was rebuilt its header may yet forbid that. */
+bool identify_is_due(struct fetch *fetch, const struct listing_entry *entry);
+
 /* identify.c: can headers be had? */
 bool identify_has_top(const struct fetch *fetch);
 

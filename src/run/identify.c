@@ -242,6 +242,21 @@ settle_doubt(struct fetch *fetch, struct listing_message *message,
 		settle_changed(fetch, message, hash);
 }
 
+bool
+identify_is_due(struct fetch *fetch, const struct listing_entry *entry)
+{
+	uint32_t known = listing_known(&fetch->listing, entry);
+	struct plan_message message;
+	const char *why;
+
+	if (known == LISTING_NONE)
+		return false;
+	message = fetch_describe(fetch, entry);
+	if ((seen_at(fetch->seen, known)->flags & SEEN_REBUILT) != 0)
+		message.may_delete = true;
+	return plan_decide(&fetch->settings, &message, &why) == PLAN_DELETE;
+}
+
 /* What is to be deleted is looked at first. */
 static void
 doubt_due(struct fetch *fetch)
@@ -252,23 +267,14 @@ doubt_due(struct fetch *fetch)
 		return;
 	for (size_t i = 0; i < listing->n; i++) {
 		struct listing_entry *entry = &listing->entries[i];
-		uint32_t known = listing_known(listing, entry);
-		struct plan_message message;
-		const char *why;
+		uint32_t at, known = listing_known(listing, entry);
 
-		if (known == LISTING_NONE)
+		if (!identify_is_due(fetch, entry) ||
+		    seen_header_hash(fetch->seen, known) == 0)
 			continue;
-		message = fetch_describe(fetch, entry);
-		if ((seen_at(fetch->seen, known)->flags & SEEN_REBUILT) != 0)
-			message.may_delete = true;
-		if (plan_decide(&fetch->settings, &message, &why) ==
-			PLAN_DELETE &&
-		    seen_header_hash(fetch->seen, known) != 0) {
-			uint32_t at = listing_attend(listing, entry);
-
-			if (listing->messages[at].doubt == LISTING_SURE)
-				listing->messages[at].doubt = LISTING_DUE;
-		}
+		at = listing_attend(listing, entry);
+		if (listing->messages[at].doubt == LISTING_SURE)
+			listing->messages[at].doubt = LISTING_DUE;
 	}
 }
 

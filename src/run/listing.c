@@ -14,16 +14,31 @@
 #define COMPLAINTS_MAX 5	    /* lines without sense that are shown */
 #define UNLISTED_MAX 100000 /* handled in one session without a listing */
 
-int
-listing_queue(struct session *session, struct err *err)
+static int
+ask_for(struct session *session, enum client_command command, struct err *err)
 {
-	static const enum client_command commands[] = {
-	    CMD_STAT, CMD_UIDL, CMD_LIST};
-
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (client_queue(session->client, commands[i], NULL, err) == -1)
-			return err_prefix(err, "listing");
+	if (client_queue(session->client, command, NULL, err) == -1)
+		return err_prefix(err, "listing");
 	return 0;
+}
+
+static int
+ask_for_list(struct listing *listing, struct session *session, struct err *err)
+{
+	if (listing->list_asked)
+		return 0;
+	listing->list_asked = true;
+	return ask_for(session, CMD_LIST, err);
+}
+
+int
+listing_queue(struct listing *listing, struct session *session, struct err *err)
+{
+	listing->list_asked = false;
+	if (ask_for(session, CMD_STAT, err) == -1 ||
+	    ask_for(session, CMD_UIDL, err) == -1)
+		return -1;
+	return listing->list_waits ? 0 : ask_for_list(listing, session, err);
 }
 
 const char *
@@ -403,6 +418,16 @@ read_stat(struct listing *listing, struct session *session,
 	return 0;
 }
 
+/* Does STAT say that nothing has changed? */
+static bool
+is_as_before(const struct listing *listing, const struct seen *seen)
+{
+	const struct seen_session *last = seen_last_session(seen);
+
+	return listing->count == last->count &&
+	    listing->octets == last->octets && listing->octets > 0;
+}
+
 static void
 count_out(struct listing *listing)
 {
@@ -442,27 +467,53 @@ static int
 take_reply(struct listing *listing, struct session *session, struct seen *seen,
     const struct client_reply *reply, struct err *err)
 {
-	if (reply->command == CMD_STAT)
-		return read_stat(listing, session, reply, err);
-	if (!reply->ok)
-		return take_refusal(listing, session, seen, reply, err);
+	if (reply->command == CMD_STAT) {
+		if (read_stat(listing, session, reply, err) == -1)
+			return -1;
+		return is_as_before(listing, seen)
+		    ? 0
+		    : ask_for_list(listing, session, err);
+	}
+	if (!reply->ok) {
+		if (take_refusal(listing, session, seen, reply, err) == -1)
+			return -1;
+		return ask_for_list(listing, session, err);
+	}
 	if (reply->command == CMD_UIDL)
 		return read_uidl(listing, session, seen, err);
 	return read_list(listing, session, seen, err);
+}
+
+static int
+read_replies(struct listing *listing, struct session *session,
+    struct seen *seen, struct err *err)
+{
+	struct client_reply reply;
+
+	while (client_queued(session->client) > 0) {
+		if (client_reply(session->client, &reply, err) == -1 ||
+		    take_reply(listing, session, seen, &reply, err) == -1)
+			return err_prefix(err, "listing");
+	}
+	return 0;
+}
+
+int
+listing_complete(struct listing *listing, struct session *session,
+    struct seen *seen, struct err *err)
+{
+	if (ask_for_list(listing, session, err) == -1)
+		return -1;
+	return read_replies(listing, session, seen, err);
 }
 
 int
 listing_read(struct listing *listing, struct session *session,
     struct seen *seen, struct err *err)
 {
-	struct client_reply reply;
-
 	buf_append(&listing->ids, "", 1);
-	do {
-		if (client_reply(session->client, &reply, err) == -1 ||
-		    take_reply(listing, session, seen, &reply, err) == -1)
-			return err_prefix(err, "listing");
-	} while (reply.command != CMD_LIST);
+	if (read_replies(listing, session, seen, err) == -1)
+		return -1;
 	if (!listing->has_uidl && !listing->has_sizes)
 		count_out(listing);
 	if (listing->n == 0 && listing->count > 0)

@@ -51,6 +51,9 @@ struct listing {
 	uint64_t count; /* as STAT says */
 	uint64_t octets;
 	uint64_t octets_listed; /* by LIST, together */
+	bool list_waits; /* until it turns out to be needed; for the caller to
+			    set before listing_queue */
+	bool list_asked;
 	bool has_uidl;
 	bool has_sizes;
 	size_t nonsense; /* lines passed over */
@@ -62,17 +65,23 @@ struct listing {
 	struct buf ids; /* ended by zero bytes; offset 0 is the empty one */
 };
 
-/* Queue STAT, UIDL and LIST; where the server does not pipeline they leave
- * one by one. */
-int listing_queue(struct session *session, struct err *err);
+/* Queue STAT, UIDL and LIST, unless that waits; where the server does not
+ * pipeline they leave one by one. */
+int listing_queue(
+    struct listing *listing, struct session *session, struct err *err);
 
 /*
  * Read the replies to listing_queue and match them with the state.  Refused
  * UIDL or LIST leave has_uidl or has_sizes false; but UIDL refused where the
  * state knows unique-ids is ERR_TEMPFAIL.  ERR_PROTOCOL for a listing without
- * an end or sense.
+ * an end or sense.  A LIST that waits is asked for as soon as STAT says that
+ * something has changed since the last good session.
  */
 int listing_read(struct listing *listing, struct session *session,
+    struct seen *seen, struct err *err);
+
+/* Ask for a LIST that still waits, and read it. */
+int listing_complete(struct listing *listing, struct session *session,
     struct seen *seen, struct err *err);
 
 /* The id of a message, "" if it has none yet. */
