@@ -31,7 +31,8 @@
 #define BATCH_MAX 512
 #define GROUP_MAX 128 /* of a batch, flushed together */
 #define BATCH_OCTETS ((uint64_t)64 << 20)
-#define BUFFER_SIZE ((size_t)256 << 10)
+#define BUFFER_SIZE ((size_t)64 << 10)
+#define LARGE 2048 /* a piece that is not worth gathering */
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
 #define NAME_ROOM 256
 #define HOST_ROOM 100
@@ -719,9 +720,10 @@ maildir_write(
 {
 	struct maildir *maildir = of(deliver);
 
-	if (n > BUFFER_SIZE - maildir->used && flush(maildir, err) == -1)
+	if ((n >= LARGE || n > BUFFER_SIZE - maildir->used) &&
+	    flush(maildir, err) == -1)
 		return DELIVER_FAILED;
-	if (n >= BUFFER_SIZE)
+	if (n >= LARGE)
 		return put(maildir, data, n, err);
 	memcpy(maildir->buffer + maildir->used, data, n);
 	maildir->used += n;
