@@ -294,22 +294,21 @@ name_give_up(struct msg *msg)
 static size_t
 take_name(struct msg *msg, const char *data, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (data[i] == '\n') {
-			name_give_up(msg);
-			return i;
-		}
-		msg->name[msg->name_len++] = data[i];
-		if (data[i] == ':') {
-			field_begin(msg);
-			return i + 1;
-		}
-		if (msg->name_len == sizeof(msg->name)) {
-			name_give_up(msg);
-			return i + 1;
-		}
-	}
-	return n;
+	size_t room = sizeof(msg->name) - msg->name_len, i = 0;
+	bool whole;
+
+	n = n < room ? n : room;
+	while (i < n && data[i] != ':' && data[i] != '\n')
+		i++;
+	whole = i < n && data[i] == ':';
+	i += whole;
+	memcpy(msg->name + msg->name_len, data, i);
+	msg->name_len += i;
+	if (whole)
+		field_begin(msg);
+	else if (i < n || i == room)
+		name_give_up(msg);
+	return i;
 }
 
 static size_t
