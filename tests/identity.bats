@@ -230,6 +230,182 @@ delivers_once() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+# forged_answer: one to RETR, whose message has the size of those of same_size.
+forged_answer() {
+	printf '+OK\r\n'
+	(
+		BOX=$BATS_TEST_TMPDIR
+		same_size mX forged
+		cat "$BOX/mX"
+	)
+	printf '.\r\n'
+}
+
+@test "a message that brings all answers until the end forges nothing" {
+	local how i row
+	for i in 1 2 4 5; do
+		same_size "m$i" "good $i"
+	done
+	row=$(printf '+OK 5 9999\\r\\n%.0s' {1..17})
+	# Those in flight, a proof by itself, and the rest once more.
+	{
+		printf 'Subject: bad\r\n\r\nx\r\n.\r\n'
+		forged_answer
+		forged_answer
+		printf "$row${row:0:126}"
+		forged_answer
+		forged_answer
+		printf "$row"
+	} >"$BOX/m3"
+	for how in "pipelining on" "pipelining off"; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --no-stuff
+		rc "$how" "keep off"
+		for _ in 1 2; do
+			run_poplar
+			expect_exit 76
+			run grep -rlE 'forged|bad' "$HOME/Maildir/new"
+			assert_output ''
+			assert_equal "$(ls "$BOX" | wc -l)" 5
+		done
+		assert_equal "$(delivered)" 4
+		stop_server
+	done
+}
+
+# Five messages of 8 octets, but for the third of 100.
+listing_of_five() {
+	printf '%s\n' 'S: +OK' 'C: CAPA' 'S: -ERR' 'C: USER alice'
+	[ "$1" = on ] || echo 'S: +OK'
+	printf '%s\n' 'C: PASS sesame'
+	[ "$1" = on ] || echo 'S: +OK'
+	printf '%s\n' 'C: STAT'
+	[ "$1" = on ] || echo 'S: +OK 5 132'
+	printf '%s\n' 'C: UIDL'
+	[ "$1" = on ] || printf '%s\n' 'S: +OK' 'REPEAT 5 S: %d u%d' 'S: .'
+	printf '%s\n' 'C: LIST'
+	[ "$1" != on ] || printf '%s\n' 'S: +OK' 'S: +OK' 'S: +OK 5 132' \
+	    'S: +OK' 'REPEAT 5 S: %d u%d' 'S: .'
+	printf '%s\n' 'S: +OK' 'S: 1 8' 'S: 2 8' 'S: 3 100' 'S: 4 8' 'S: 5 8' \
+	    'S: .'
+}
+
+# Some message, as an answer to RETR.
+answer_of() {
+	printf 'S: %s\n' '+OK' "$1" '.'
+}
+
+# guessed N: a guess at the answers to N questions, as $guesses has them by
+# turns, and the last one.
+guessed() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		[ -z "${2:-}" ] || echo "$2"
+		printf 'S: %s\n' "${guesses[i % ${#guesses[@]}]}"
+	done
+	[ -z "${2:-}" ] || echo "$2"
+	printf 'S: %s\n' '+OK 5 132'
+}
+
+forged_in_window() {
+	listing_of_five on
+	printf '%s\n' 'C: RETR 1' 'REPEAT 9 QUESTION' 'C: RETR 2' 'C: RETR 3' \
+	    'C: RETR 4' 'C: RETR 5' 'REPEAT 17 QUESTION'
+	answer_of whole1
+	echo 'REPEAT 9 ANSWER +OK 5 132'
+	answer_of whole2
+	# From here on it is all in the third message.
+	answer_of bad
+	answer_of forged
+	answer_of forged
+	guessed 16
+	printf '%s\n' FLUSH 'REPEAT 9 QUESTION'
+	guessed 8
+	printf '%s\n' 'C: RETR 4' 'C: RETR 5' 'REPEAT 17 QUESTION'
+	answer_of forged
+	answer_of forged
+	guessed 16
+	printf '%s\n' 'C: QUIT' 'S: +OK'
+}
+
+forged_one_by_one() {
+	listing_of_five off
+	printf '%s\n' 'C: RETR 1'
+	answer_of whole1
+	echo 'C: RETR 2'
+	answer_of whole2
+	echo 'C: RETR 3'
+	answer_of bad
+	guessed 8 QUESTION
+	echo 'C: RETR 4'
+	answer_of forged
+	echo 'C: RETR 5'
+	answer_of forged
+	printf '%s\n' 'C: QUIT' 'S: +OK'
+}
+
+@test "nor does one whose pieces come just in time" {
+	local guess guesses
+	for guess in '+OK 5 132' '+OK' '+OK 5 132:+OK' '+OK:+OK 5 132'; do
+		IFS=: read -r -a guesses <<<"$guess"
+		play < <(forged_in_window)
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		rc "pipelining on"
+		run_poplar
+		expect_exit 76
+		assert_equal "$(delivered)" 0
+		stop_server
+		play < <(forged_one_by_one)
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		rc "pipelining off"
+		run_poplar
+		expect_exit 76
+		assert_equal "$(delivered)" 0
+		stop_server
+	done
+}
+
+@test "the octets of STAT may change with each message, its count may not" {
+	local how octets resp=()
+	messages 5
+	for octets in {1000..1060}; do
+		resp+=(--resp "STAT#1=+OK 5 $octets")
+	done
+	for how in "pipelining on" "pipelining off"; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --size-off 10 "${resp[@]}"
+		rc "$how"
+		run_poplar
+		expect_exit 0
+		[ -z "$stderr" ]
+		assert_maildir_equals_box
+		stop_server
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --size-off 10 --resp "STAT#1=+OK 5 1000" \
+		    --resp 'STAT=+OK 4 800'
+		run_poplar --port="$PORT"
+		expect_exit 76
+		says "answers do not fit"
+		stop_server
+	done
+}
+
+@test "a server that does not know NOOP, or says much to it, is in step" {
+	local answer
+	messages 3
+	for answer in '-ERR unknown command' '+OK nothing done, 3 10'; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --resp "NOOP=$answer"
+		rc "pipelining on"
+		run_poplar
+		expect_exit 0
+		[ -z "$stderr" ]
+		assert_maildir_equals_box
+		logged 'C: NOOP'
+		stop_server
+	done
+}
+
 @test "what a command took before a forged reply does not come twice" {
 	local i
 	for i in 1 2 4 5; do

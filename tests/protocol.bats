@@ -274,21 +274,21 @@ pipelined() {
 		REPEAT 3 S: %d 11
 		S: .
 		C: RETR 1
-		C: STAT
+		REPEAT 9 QUESTION
 		C: RETR 2
 		C: RETR 3
-		C: STAT
+		REPEAT 17 QUESTION
 		S: +OK
 		S: message 1
 		S: .
-		S: +OK 3 33
+		REPEAT 9 ANSWER +OK 3 33
 		S: +OK
 		S: message 2
 		S: .
 		S: +OK
 		S: message 3
 		S: .
-		S: +OK 3 33
+		REPEAT 17 ANSWER +OK 3 33
 		C: QUIT
 		S: +OK
 		EXPECT-EOF

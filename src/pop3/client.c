@@ -47,6 +47,7 @@ static const struct command {
     [CMD_AUTH] = {.name = "AUTH", .secret = SECRET_BUT_FIRST_WORD},
     [CMD_UTF8] = {.name = "UTF8"},
     [CMD_STAT] = {.name = "STAT"},
+    [CMD_NOOP] = {.name = "NOOP"},
     [CMD_UIDL] = {.name = "UIDL", .response = RESPONSE_LISTING},
     [CMD_LIST] = {.name = "LIST", .response = RESPONSE_LISTING},
     [CMD_TOP] = {.name = "TOP", .response = RESPONSE_MESSAGE, .tail = " 0"},

@@ -25,6 +25,7 @@ enum client_command {
 	CMD_AUTH,
 	CMD_UTF8,
 	CMD_STAT,
+	CMD_NOOP,
 	CMD_UIDL,
 	CMD_LIST,
 	CMD_TOP,

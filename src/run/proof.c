@@ -4,19 +4,34 @@
  * the end of it, and even replies behind that, so that each later message
  * would pass for its successor.  One that leaves a reply out, or says one too
  * many, does the same by itself.  Four things catch it.  A message is staged
- * only when a status line stands behind it.  In a pipeline STAT is asked among
- * the messages, and a batch committed only when that was answered as it was
- * before; without one, where anything was odd, before the last batch and all
+ * only when a status line stands behind it.  In a pipeline a proof is asked
+ * for among the messages, and a batch committed only when that was given;
+ * without one, where anything was odd, before the last batch and all
  * deletions.  A message that has not its listed size stops the pipeline until
- * STAT is answered, unless that has shown that sizes lie here.  And one that
+ * there is proof, unless that has shown that sizes lie here.  And one that
  * begins with a status line must have its listed size.
+ *
+ * The proof is a row of questions, each of them STAT or NOOP by the toss of a
+ * coin.  Their answers are told apart by what only STAT's have: the count.
+ * Who wrote the answers beforehand, into a message, has to guess every toss;
+ * nor do the answers to one row fit the next.  The last question is STAT in
+ * any case: then no row that is answered too early or too late can fit,
+ * whatever the coins said.  The octets of STAT prove nothing: some servers
+ * count anew what they have given out.
  */
 #include "run/proof.h"
+
+#include <stdlib.h>
 
 #include "run/batch.h"
 #include "run/deletion.h"
 #include "run/held.h"
 #include "run/trouble.h"
+
+/* Tosses in a row; each message that stands alone between two of them takes
+ * guessing both. */
+#define TOSSES 16
+#define TOSSES_ALONE 8
 
 bool
 proof_is_frequent(const struct retrieval *r)
@@ -68,15 +83,54 @@ proof_answers_stat(const struct retrieval *r, const struct client_reply *reply)
 	    is_same_stat(listing, reply);
 }
 
-/* STAT is answered as at first: all that came before is what was asked. */
+bool
+proof_is_next(const struct retrieval *r)
+{
+	enum client_command next = client_next(retrieval_client(r));
+
+	return next == CMD_STAT || next == CMD_NOOP;
+}
+
+/* Does it say what only STAT says?  NOOP may be refused: not all servers know
+ * it. */
+static bool
+has_count(const struct retrieval *r, const struct client_reply *reply)
+{
+	uint64_t count, octets;
+
+	return reply->ok &&
+	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
+	    count == r->fetch->listing.count;
+}
+
+static int
+refute(struct retrieval *r, struct err *err)
+{
+	r->forged = true;
+	return proof_out_of_step(r, err);
+}
+
+/* A word of a message where an answer was due.  In place of a message it may be
+ * the server's slip. */
+int
+proof_no_reply(struct retrieval *r, struct err *err)
+{
+	if (err->class == ERR_PROTOCOL && proof_is_next(r))
+		r->forged = true;
+	return err_prefix(err, "retrieval");
+}
+
+/* All is answered as it should be: what came before is what was asked. */
 int
 proof_take(
     struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
-	if (!is_same_stat(&r->fetch->listing, reply)) {
-		r->forged = true;
-		return proof_out_of_step(r, err);
-	}
+	if (has_count(r, reply) != (reply->command == CMD_STAT))
+		return refute(r, err);
+	if (proof_is_next(r))
+		return 0;
+	if (client_unasked_input(retrieval_client(r)))
+		return refute(r, err);
 	r->sizes_lie = r->sizes_lie || held_is_suspect(r);
 	r->inexact = false;
 	proof_settle_refusals(r);
@@ -117,6 +171,24 @@ proof_drain(struct retrieval *r, struct err *err)
 	return 0;
 }
 
+/* By itself, with nothing else in flight. */
+static int
+take_proof_alone(struct retrieval *r, struct err *err)
+{
+	struct client *client = retrieval_client(r);
+	struct client_reply reply;
+
+	for (proof_ask(r); client_queued(client) > 0;) {
+		if (client_unasked_input(client))
+			return refute(r, err);
+		if (client_reply(client, &reply, err) == -1)
+			return proof_no_reply(r, err);
+		if (proof_take(r, &reply, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /*
  * A message has not its listed size.  Do sizes lie here, or is that another
  * one, or not its end?  What is in flight is asked for once more when that is
@@ -125,25 +197,36 @@ proof_drain(struct retrieval *r, struct err *err)
 int
 proof_demand(struct retrieval *r, struct err *err)
 {
-	struct client_reply reply;
-
 	/* What came before it, one by one, is not in doubt. */
 	if (!retrieval_is_pipelined(r) && r->n_not_given == 0)
 		r->n_proven = r->n_recorded;
-	if (proof_drain(r, err) == -1 ||
-	    client_queue(retrieval_client(r), CMD_STAT, NULL, err) == -1 ||
-	    client_reply(retrieval_client(r), &reply, err) == -1) {
+	if (proof_drain(r, err) == -1) {
 		held_distrust(r);
 		return err_prefix(err, "retrieval");
 	}
 	r->next = r->next_reply;
-	r->unproven = 0;
-	r->unproven_octets = 0;
-	if (proof_take(r, &reply, err) == 0)
+	if (take_proof_alone(r, err) == 0)
 		return 0;
 	if (!r->forged || !proof_is_frequent(r))
 		held_distrust(r);
 	return -1;
+}
+
+void
+proof_ask(struct retrieval *r)
+{
+	bool several = retrieval_is_pipelined(r) && r->unproven > 1;
+	size_t n = several ? TOSSES : TOSSES_ALONE;
+	uint32_t coins = arc4random();
+	struct err never;
+
+	for (size_t i = 0; i < n; i++)
+		client_queue(retrieval_client(r),
+		    (coins >> i & 1) != 0 ? CMD_STAT : CMD_NOOP, NULL, &never);
+	client_queue(retrieval_client(r), CMD_STAT, NULL, &never);
+	r->asked_for_proof = true;
+	r->unproven = 0;
+	r->unproven_octets = 0;
 }
 
 /* In one flight with the messages it costs nothing.  The first message is asked
@@ -151,16 +234,11 @@ proof_demand(struct retrieval *r, struct err *err)
 void
 proof_queue(struct retrieval *r)
 {
-	struct err never;
-
 	if (!proof_is_frequent(r))
 		return;
 	if (r->asked_for_proof && r->next < r->n_wanted &&
 	    r->unproven < r->proof_messages &&
 	    r->unproven_octets < PROOF_OCTETS)
 		return;
-	client_queue(retrieval_client(r), CMD_STAT, NULL, &never);
-	r->asked_for_proof = true;
-	r->unproven = 0;
-	r->unproven_octets = 0;
+	proof_ask(r);
 }

@@ -188,7 +188,7 @@ take_body(struct retrieval *r, uint32_t index, struct err *err)
 		return leave_large(r, message, body.octets);
 	held_take(r, index, body.octets);
 	/* Perhaps the proof is on its way already. */
-	if (held_is_suspect(r) && client_next(retrieval_client(r)) != CMD_STAT)
+	if (held_is_suspect(r) && !proof_is_next(r))
 		return proof_demand(r, err);
 	return 0;
 }

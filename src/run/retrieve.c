@@ -74,8 +74,8 @@ take_reply(struct retrieval *r, struct err *err)
 	if (client_unasked_input(retrieval_client(r)))
 		return proof_out_of_step(r, err);
 	if (client_reply(retrieval_client(r), &reply, err) == -1)
-		return err_prefix(err, "retrieval");
-	if (reply.command == CMD_STAT)
+		return proof_no_reply(r, err);
+	if (reply.command == CMD_STAT || reply.command == CMD_NOOP)
 		return proof_take(r, &reply, err);
 	if (held_stage(r, err) == -1)
 		return -1;
@@ -102,9 +102,8 @@ static int
 prove_end(struct retrieval *r, struct err *err)
 {
 	if (r->inexact || r->n_not_given > 0) {
-		if (client_queue(retrieval_client(r), CMD_STAT, NULL, err) ==
-			-1 ||
-		    take_replies(r, err) == -1)
+		proof_ask(r);
+		if (take_replies(r, err) == -1)
 			return -1;
 	} else if (client_unasked_input(retrieval_client(r))) {
 		return proof_out_of_step(r, err);

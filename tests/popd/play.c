@@ -20,6 +20,7 @@
 enum {
 	LINE_SIZE = 60000,
 	ENDLESS_BLOCK = 16384,
+	QUESTIONS = 256,
 	GRACE = 2000 /* ms to finish in when told to end */
 };
 
@@ -57,6 +58,8 @@ struct player {
 	struct loop loops[REPEAT_DEPTH];
 	size_t depth, next; /* loops open; the step to come */
 	bool failed;
+	bool is_stat[QUESTIONS]; /* a ring: the questions so far */
+	size_t asked, answered;
 	char line[LINE_SIZE];
 	size_t line_len;
 };
@@ -208,6 +211,32 @@ static void
 play_any(struct player *p)
 {
 	read_line(p, "any line");
+}
+
+/* STAT or NOOP, as the client likes. */
+static void
+play_question(struct player *p)
+{
+	bool is_stat;
+
+	if (!read_line(p, "STAT or NOOP"))
+		return;
+	is_stat = strcmp(p->line, "STAT") == 0;
+	if (!is_stat && strcmp(p->line, "NOOP") != 0)
+		fail(p, "expected \"STAT\" or \"NOOP\", got \"%s\"", p->line);
+	p->is_stat[p->asked++ % QUESTIONS] = is_stat;
+}
+
+static void
+play_answer(struct player *p)
+{
+	if (p->answered == p->asked)
+		fail(p, "there was no question");
+	else if (p->is_stat[p->answered++ % QUESTIONS])
+		stream_put(p->stream, p->step->text, p->step->len);
+	else
+		stream_puts(p->stream, "+OK");
+	stream_puts(p->stream, "\r\n");
 }
 
 /* Sends without end, until the client has had enough. */
@@ -414,6 +443,8 @@ static void (*const actions[OPS])(struct player *) = {
     [OP_MATCH] = play_match,
     [OP_OCTETS] = play_octets,
     [OP_ANY] = play_any,
+    [OP_QUESTION] = play_question,
+    [OP_ANSWER] = play_answer,
     [OP_ENDLESS] = play_endless,
     [OP_FILE] = play_file,
     [OP_MESSAGE] = play_message,

@@ -28,6 +28,8 @@ static const struct word {
     {"C~", OP_MATCH, PATTERN},
     {"C-", OP_OCTETS, OCTETS},
     {"ANY", OP_ANY, NONE},
+    {"QUESTION", OP_QUESTION, NONE},
+    {"ANSWER", OP_ANSWER, OCTETS},
     {"ENDLESS", OP_ENDLESS, OCTETS},
     {"SEND FILE", OP_FILE, PATH},
     {"MESSAGE", OP_MESSAGE, PATH},
