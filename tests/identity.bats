@@ -365,6 +365,49 @@ forged_one_by_one() {
 	done
 }
 
+@test "sizes that lie by habit are no way around the proof" {
+	local i tail
+	for i in 1 2 4 5; do
+		same_size "m$i" "good $i"
+	done
+	for tail in 'garbage' '-ERR [SYS/TEMP] later'; do
+		{
+			printf 'Subject: bad\r\n\r\nx\r\n.\r\n'
+			forged_answer
+			printf '%s\r\n' "$tail"
+		} >"$BOX/m3"
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		serve --no-stuff --size-off 100
+		rc "pipelining on" "keep off"
+		for i in 1 2 3; do
+			run_poplar
+			expect_exit 76
+			run grep -rl forged "$HOME/Maildir/new"
+			assert_output ''
+			assert_equal "$(ls "$BOX" | wc -l)" 5
+		done
+		assert_equal "$(grep -rl good "$HOME/Maildir/new" | wc -l)" 4
+		stop_server
+	done
+}
+
+@test "where sizes lie, what no proof stands behind is not kept" {
+	local i
+	for i in 1 2 3 4 5; do
+		same_size "m$i" "good $i"
+	done
+	# The third one's reply is missing, and then the line breaks.
+	serve --size-off 100 --resp "RETR 3#1=$(as_reply m4)" \
+	    --resp "RETR 4#1=$(as_reply m5)" \
+	    --at "RETR 5" --cut-after 100 --on-connection 1
+	rc "pipelining on"
+	run_poplar
+	expect_exit 75
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
 @test "the octets of STAT may change with each message, its count may not" {
 	local how octets resp=()
 	messages 5

@@ -74,6 +74,7 @@ void
 held_take(struct retrieval *r, uint32_t index, uint64_t octets)
 {
 	const struct listing_message *message = retrieval_message(r, index);
+	bool is_exact = message->octets == octets;
 
 	r->held = (struct received){
 	    .message = index,
@@ -82,7 +83,8 @@ held_take(struct retrieval *r, uint32_t index, uint64_t octets)
 	    .id = mem_dup(listing_id(&r->fetch->listing, message)),
 	};
 	r->holding = true;
-	r->inexact = r->inexact || message->octets != octets;
+	r->inexact = r->inexact || !is_exact;
+	r->unmeasured = r->unmeasured || (!is_exact && !held_is_suspect(r));
 	if (is_known_after_all(r, &r->held))
 		held_drop(r);
 }

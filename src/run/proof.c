@@ -110,12 +110,13 @@ refute(struct retrieval *r, struct err *err)
 	return proof_out_of_step(r, err);
 }
 
-/* A word of a message where an answer was due.  In place of a message it may be
- * the server's slip. */
+/* A word of a message where an answer was due.  Where sizes tell, it may be the
+ * server's slip, and what came before it is whole. */
 int
 proof_no_reply(struct retrieval *r, struct err *err)
 {
-	if (err->class == ERR_PROTOCOL && proof_is_next(r))
+	if (err->class == ERR_PROTOCOL &&
+	    (proof_is_next(r) || (proof_is_frequent(r) && r->unmeasured)))
 		r->forged = true;
 	return err_prefix(err, "retrieval");
 }
@@ -125,6 +126,8 @@ int
 proof_take(
     struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
+	bool was_unmeasured = r->unmeasured;
+
 	if (has_count(r, reply) != (reply->command == CMD_STAT))
 		return refute(r, err);
 	if (proof_is_next(r))
@@ -133,9 +136,14 @@ proof_take(
 		return refute(r, err);
 	r->sizes_lie = r->sizes_lie || held_is_suspect(r);
 	r->inexact = false;
+	r->unmeasured = false;
 	proof_settle_refusals(r);
 	r->proven = r->next_reply;
-	if (held_stage(r, err) == -1 || batch_commit_if_due(r, err) == -1)
+	if (held_stage(r, err) == -1)
+		return -1;
+	/* Should the line break, only this proof speaks for them. */
+	if ((was_unmeasured ? batch_commit(r, err)
+			    : batch_commit_if_due(r, err)) == -1)
 		return -1;
 	r->n_proven = r->n_recorded;
 	return 0;

@@ -31,6 +31,7 @@ struct retrieval {
 	size_t proof_messages; /* so many unproven at most */
 	bool asked_for_proof;
 	bool inexact;	     /* since the last proof one had another size */
+	bool unmeasured;     /* and that was no reason for suspicion */
 	uint32_t *not_given; /* since then: what the server refused */
 	size_t n_not_given;
 	bool cautious;	/* each message is proven and committed by itself */

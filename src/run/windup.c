@@ -29,12 +29,15 @@ undo_unproven(struct retrieval *r)
 		    n);
 }
 
-/* What was received whole is kept. */
+/* What was received whole is kept, unless only a proof could have told that it
+ * is what was asked for. */
 static void
 keep_whole(struct retrieval *r, const struct err *why)
 {
 	struct err err;
 
+	if (proof_is_frequent(r) && r->unmeasured)
+		return;
 	/* The line was lost behind it, and it has its listed size: no
 	 * status line is needed to believe that it is whole. */
 	if (why->class == ERR_TEMPFAIL && !held_is_suspect(r) &&
