@@ -33,6 +33,18 @@ runs() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "a unique-id used again with the same header and another size is new" {
+	message m1 alarm "the first"
+	serve
+	rc "keep off"
+	runs
+	message m1 alarm "the second one"
+	runs
+	[ "$(delivered)" -eq 2 ]
+	grep -qr 'the second one' "$HOME/Maildir/new"
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "another message of the same size under a known unique-id is not deleted unread" {
 	same_size m1 one
 	serve

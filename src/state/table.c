@@ -332,19 +332,28 @@ seen_release(struct seen *seen, uint32_t index)
 }
 
 static bool
+may_have_size(const struct seen_message *message, uint64_t octets)
+{
+	return message->octets == SEEN_OCTETS_UNKNOWN ||
+	    octets >= SEEN_OCTETS_UNKNOWN || message->octets == octets;
+}
+
+/* Servers that rewrite a header between sessions change the size with it.  But
+ * what was deleted and is back in another size is not what was deleted. */
+static bool
 fits(struct seen *seen, uint32_t index, uint64_t header, uint64_t octets)
 {
 	const struct seen_message *message = &seen->messages[index];
+	bool was_deleted = (message->flags & SEEN_DELETED) != 0;
+	bool same_size = may_have_size(message, octets);
 	uint64_t recorded;
 
 	if ((message->flags & TAKEN) != 0)
 		return false;
 	recorded = seen_header_hash(seen, index);
 	if (header != 0 && recorded != 0)
-		return header == recorded;
-	return (message->flags & SEEN_DELETED) == 0 &&
-	    (message->octets == SEEN_OCTETS_UNKNOWN ||
-		octets >= SEEN_OCTETS_UNKNOWN || message->octets == octets);
+		return header == recorded && (same_size || !was_deleted);
+	return same_size && !was_deleted;
 }
 
 struct seen_message *
