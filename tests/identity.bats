@@ -644,6 +644,18 @@ forged_one_by_one() {
 	[ "$(delivered)" -eq 2 ]
 }
 
+@test "a known unique-id at a new message before the old one: both come once" {
+	message m5 old
+	serve
+	rc
+	runs
+	message m1 "new, and longer"
+	printf 'm1 m5\n' >"$BOX/.uids"
+	runs
+	runs
+	assert_maildir_equals_box
+}
+
 @test "a lost state under keep off, without TOP: nothing comes again" {
 	messages 3
 	serve --no-top

@@ -27,8 +27,9 @@ name_by_header(struct retrieval *r, struct received *received)
 	return known;
 }
 
-/* The message that it is, if it was delivered before: without TOP, or where
- * TOP shows something else than RETR does, only now that can be told. */
+/* The message that it is, if it was delivered before: without TOP, where TOP
+ * shows something else than RETR does, or where its unique-id stands at another
+ * message, too, only now that can be told. */
 static struct seen_message *
 find_known(struct retrieval *r, struct received *received)
 {
@@ -37,8 +38,6 @@ find_known(struct retrieval *r, struct received *received)
 
 	if (received->id[0] == '\0')
 		return name_by_header(r, received);
-	if (!message->disowned)
-		return NULL;
 	return identify_claim(r->fetch, message, received->header);
 }
 

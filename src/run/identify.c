@@ -182,7 +182,6 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 			seen_undo(fetch->seen, index);
 		else
 			seen_release(fetch->seen, index);
-		message->disowned = !was_rebuilt;
 		settle(fetch, message, LISTING_NONE);
 	} else if (was_rebuilt) {
 		seen_update(fetch->seen, index,
@@ -222,7 +221,6 @@ settle_changed(
 		return;
 	}
 	message->unsettled = hash == 0;
-	message->disowned = true;
 	if (hash == 0)
 		log_say(LOG_AT_WARNING,
 		    "message %u: whether it is the one known by this "

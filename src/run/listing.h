@@ -36,8 +36,6 @@ struct listing_message {
 	size_t id;	 /* offset in ids; 0, an empty string: no id yet */
 	uint32_t seen;	 /* the state's index, NONE: unknown */
 	bool unsettled;	 /* fetch it, but delete nothing on its account */
-	bool disowned;	 /* it is known by its id, but TOP has shown another
-			    header, or none: RETR has the last word */
 };
 
 /* One per listed message, by rising number. */
