@@ -793,9 +793,10 @@ large_list() {
 	done
 }
 
-# All of them are known, and there was a good session with them.
+# All of them are known, all but one by an import, and there was a good session
+# with them.
 large_and_known() {
-	large_list 10000 >"$HOME/list"
+	large_list 9999 >"$HOME/list"
 	large 10000
 	rc "uidls_file ~/list"
 	runs
@@ -810,10 +811,25 @@ large_and_known() {
 	large 10001
 	runs
 	logged "C: LIST"
-	[ "$(delivered)" -eq 1 ]
+	[ "$(delivered)" -eq 2 ]
 	: >"$LOG"
 	runs
 	not logged "C: LIST"
+}
+
+@test "a large mailbox that was just imported is listed without LIST" {
+	large_list 10000 >"$HOME/list"
+	large 10000
+	rc "uidls_file ~/list"
+	runs
+	not logged "C: LIST"
+	large 10001
+	runs
+	logged "C: LIST"
+	[ "$(delivered)" -eq 1 ]
+	large 10000
+	runs
+	logged "C: LIST"
 }
 
 @test "the same number of messages, but not of octets: LIST is asked for" {
@@ -828,7 +844,7 @@ large_and_known() {
 	large 10001 --resp 'STAT=+OK 10000 2560000'
 	runs
 	logged "C: LIST"
-	[ "$(delivered)" -eq 1 ]
+	[ "$(delivered)" -eq 2 ]
 }
 
 @test "STAT is as it was, but a message is missing: LIST is asked for" {

@@ -90,8 +90,11 @@ hint_at_tls_default(const struct account *account, struct err *err)
 static bool
 list_may_wait(const struct fetch *fetch)
 {
-	return fetch->account->only_new == CONF_ON &&
-	    seen_last_session(fetch->seen)->count >= LIST_WAITS_FROM;
+	uint64_t likely = seen_knows_sizes(fetch->seen)
+	    ? seen_last_session(fetch->seen)->count
+	    : seen_count(fetch->seen);
+
+	return fetch->account->only_new == CONF_ON && likely >= LIST_WAITS_FROM;
 }
 
 static int

@@ -418,12 +418,14 @@ read_stat(struct listing *listing, struct session *session,
 	return 0;
 }
 
-/* Does STAT say that nothing has changed? */
+/* Does STAT say that nothing has changed that LIST could show? */
 static bool
 is_as_before(const struct listing *listing, const struct seen *seen)
 {
 	const struct seen_session *last = seen_last_session(seen);
 
+	if (!seen_knows_sizes(seen))
+		return true;
 	return listing->count == last->count &&
 	    listing->octets == last->octets && listing->octets > 0;
 }

@@ -73,7 +73,8 @@ int listing_queue(
  * UIDL or LIST leave has_uidl or has_sizes false; but UIDL refused where the
  * state knows unique-ids is ERR_TEMPFAIL.  ERR_PROTOCOL for a listing without
  * an end or sense.  A LIST that waits is asked for as soon as STAT says that
- * something has changed since the last good session.
+ * something has changed since the last good session, unless the state knows no
+ * size to compare.
  */
 int listing_read(struct listing *listing, struct session *session,
     struct seen *seen, struct err *err);

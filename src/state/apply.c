@@ -28,12 +28,17 @@ short_time(time_t when)
 	return when > UINT32_MAX ? UINT32_MAX : (uint32_t)when;
 }
 
-static uint64_t
-take_octets(struct journal_cursor *fields)
+static void
+take_octets(struct seen *seen, struct seen_message *message,
+    struct journal_cursor *fields)
 {
 	uint64_t octets = journal_take_number(fields, SEEN_OCTETS_UNKNOWN);
 
-	return octets < SEEN_OCTETS_UNKNOWN ? octets : SEEN_OCTETS_UNKNOWN;
+	message->octets = SEEN_OCTETS_UNKNOWN;
+	if (octets >= SEEN_OCTETS_UNKNOWN)
+		return;
+	message->octets = octets & SEEN_OCTETS_UNKNOWN;
+	seen->knows_sizes = true;
 }
 
 static uint64_t
@@ -79,7 +84,7 @@ add_message(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
 {
 	struct seen_message *message = add_id(seen, fields, offset, flags);
 
-	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
+	take_octets(seen, message, fields);
 	message->time = short_time(take_time(seen, fields));
 }
 
@@ -304,7 +309,7 @@ apply_update(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 
 	if (message == NULL)
 		return;
-	message->octets = take_octets(fields) & SEEN_OCTETS_UNKNOWN;
+	take_octets(seen, message, fields);
 	message->offset = offset & ((UINT64_C(1) << 48) - 1);
 	/* Its header has been compared. */
 	message->flags &= (uint16_t) ~(SEEN_REBUILT | JOURNAL_ID_ONLY);

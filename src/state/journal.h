@@ -66,6 +66,7 @@ struct seen {
 	size_t n_gone;
 	uint32_t expected; /* the likely next match */
 	bool has_missing;  /* some message is, or was for a while */
+	bool knows_sizes;  /* of some message */
 
 	struct seen_session session;
 	time_t delayed_at; /* a login was refused as too early */

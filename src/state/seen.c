@@ -298,6 +298,12 @@ seen_count(const struct seen *seen)
 	return seen->n_messages;
 }
 
+bool
+seen_knows_sizes(const struct seen *seen)
+{
+	return seen->knows_sizes;
+}
+
 const struct seen_session *
 seen_last_session(const struct seen *seen)
 {

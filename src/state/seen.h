@@ -119,6 +119,9 @@ size_t seen_copies(struct seen *seen, const char *id);
 /* All messages known, undone ones among them: 0 to seen_count - 1. */
 size_t seen_count(const struct seen *seen);
 
+/* Is there any whose octets are known? */
+bool seen_knows_sizes(const struct seen *seen);
+
 /* Past sessions of this user and host. */
 struct seen_session {
 	time_t time;	/* of the last good one, 0: none */
