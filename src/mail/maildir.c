@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * A name says all that recovery needs: SECONDS.MmicrosecondsPpidQcountUtag
- * .HOST,S=size,W=wire-size.  In tmp/, where the sizes are not known yet, it
- * ends before the first comma.  Who renames a message keeps that part.
- */
 #include "mail/backend.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,7 +18,7 @@
 #include "base/file.h"
 #include "base/flush.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "mail/folders.h"
 #include "mail/owner.h"
 
 #define BATCH_MAX 512
@@ -35,30 +28,6 @@
 #define LARGE 2048 /* a piece that is not worth gathering */
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
 #define NAME_ROOM 256
-#define HOST_ROOM 100
-#define TAG_LEN 16
-
-/* The path is not to fill all the room that a place and a word leave. */
-#define PATH_LIMIT (DELIVER_WHERE_MAX - 64)
-
-/* For deliver_params.delivered: it was, nobody knows when. */
-#define SOME_DAY 1
-
-enum {
-	TMP,
-	NEW,
-	CUR,
-	N_FOLDERS
-};
-
-static const char *const folder_names[N_FOLDERS] = {"tmp", "new", "cur"};
-
-/* An existing Maildir; all descriptors are of directories, -1 for none. */
-struct folders {
-	char *path; /* absolute */
-	int root;
-	int fds[N_FOLDERS];
-};
 
 /* A message whole in tmp/. */
 struct staged {
@@ -70,7 +39,7 @@ struct staged {
 struct maildir {
 	struct deliver deliver;
 	struct folders folders;
-	char host[HOST_ROOM];
+	char host[FOLDERS_HOST_MAX];
 	pid_t pid;
 	bool swept;
 	bool root_synced;
@@ -90,399 +59,6 @@ struct maildir {
 	size_t used;
 	char *buffer;
 };
-
-/* What a name of ours says; the pointers lead into it. */
-struct name {
-	uint64_t seconds;
-	uint64_t pid;
-	const char *tag;
-	const char *host;
-	size_t host_len;
-	size_t base; /* length up to the sizes */
-	bool has_sizes;
-	uint64_t size;
-	uint64_t wire;
-};
-
-/* -- names -- */
-
-/* What Maildir practice makes of "/" and ":", for all that is not plain. */
-static void
-encode_host(char dst[HOST_ROOM])
-{
-	char host[OWNER_HOST_MAX];
-	size_t used = 0;
-
-	owner_host(host);
-	for (const char *s = host; *s != '\0' && used + 5 < HOST_ROOM; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c < 0x80 && (isalnum(c) || strchr("._-", c) != NULL))
-			dst[used++] = *s;
-		else
-			used += (size_t)snprintf(dst + used, 5, "\\%03o", c);
-	}
-	dst[used] = '\0';
-}
-
-/* The letter and the number behind it. */
-static bool
-take_number(const char **s, char letter, uint64_t *value)
-{
-	size_t digits;
-
-	if (letter != '\0' && *(*s)++ != letter)
-		return false;
-	digits = strspn(*s, "0123456789");
-	if (!text_to_number(*s, digits, UINT64_MAX, value))
-		return false;
-	*s += digits;
-	return true;
-}
-
-static bool
-take_tag(const char **s, const char **tag)
-{
-	if (**s != 'U' || strspn(*s + 1, "0123456789abcdef") != TAG_LEN)
-		return false;
-	*tag = *s + 1;
-	*s += 1 + TAG_LEN;
-	return true;
-}
-
-/* False for all that poplar did not name. */
-static bool
-parse_name(const char *string, struct name *name)
-{
-	const char *s = string;
-	uint64_t ignored;
-
-	if (!take_number(&s, '\0', &name->seconds) || *s++ != '.' ||
-	    !take_number(&s, 'M', &ignored) ||
-	    !take_number(&s, 'P', &name->pid) ||
-	    !take_number(&s, 'Q', &ignored) || !take_tag(&s, &name->tag) ||
-	    *s++ != '.')
-		return false;
-	name->host = s;
-	name->host_len = strcspn(s, ",:");
-	s += name->host_len;
-	name->base = (size_t)(s - string);
-	name->has_sizes = strncmp(s, ",S=", 3) == 0;
-	if (!name->has_sizes)
-		return name->host_len > 0;
-	s += 2;
-	name->has_sizes =
-	    take_number(&s, '=', &name->size) && strncmp(s, ",W=", 3) == 0;
-	s += name->has_sizes ? 2 : 0;
-	name->has_sizes = name->has_sizes &&
-	    take_number(&s, '=', &name->wire) && strchr(",:", *s) != NULL;
-	return name->host_len > 0;
-}
-
-/* -- the directories -- */
-
-static void
-folders_close(struct folders *folders)
-{
-	if (folders->root != -1)
-		close(folders->root);
-	for (size_t i = 0; i < N_FOLDERS; i++)
-		if (folders->fds[i] != -1)
-			close(folders->fds[i]);
-	free(folders->path);
-}
-
-static int
-sync_folder(
-    const struct folders *folders, int fd, const char *name, struct err *err)
-{
-	if (fsync(fd) == -1)
-		return err_set_errno(err, ERR_IO,
-		    "cannot flush directory %s%s%s", folders->path,
-		    name[0] != '\0' ? "/" : "", name);
-	return 0;
-}
-
-/* Where the parent may not be opened, its directory can only be flushed with
- * the rest of the file system, if at all. */
-static int
-sync_parent(const char *path, int fd, struct err *err)
-{
-	if (file_sync_parent(path, err) == 0)
-		return 0;
-	if (err->class != ERR_CANTCREAT)
-		return -1;
-#ifdef __linux__
-	if (syncfs(fd) == -1)
-		return err_set_errno(err, ERR_IO, "cannot flush %s", path);
-#else
-	(void)fd;
-#endif
-	return 0;
-}
-
-static int
-gone(const char *path, time_t delivered, struct err *err)
-{
-	char date[32] = "an earlier day";
-	struct tm tm;
-
-	if (delivered != SOME_DAY && localtime_r(&delivered, &tm) != NULL)
-		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
-	err_set(err, ERR_CANTCREAT,
-	    "there is no Maildir %s: it was here on %s; is the disk mounted?",
-	    path, date);
-	return err_hint(err,
-	    "if it is gone for good, make it anew: mkdir -p "
-	    "%s/tmp %s/new %s/cur",
-	    path, path, path);
-}
-
-/* Slashes at the end would hide the parent. */
-static char *
-trim_path(const char *target)
-{
-	char *path = mem_dup(target);
-	size_t n = strlen(path);
-
-	while (n > 1 && path[n - 1] == '/')
-		path[--n] = '\0';
-	return path;
-}
-
-static int
-check_parent(const char *path, struct err *err)
-{
-	char *parent = file_parent(path);
-	struct stat st;
-	int status = 0;
-
-	if (stat(parent, &st) == -1)
-		status = err_set_errno(err, ERR_CANTCREAT,
-		    "cannot make Maildir %s in %s", path, parent);
-	else if (access(parent, W_OK | X_OK) == -1)
-		status = err_set_errno(
-		    err, ERR_CANTCREAT, "cannot make Maildir %s", path);
-	free(parent);
-	return status;
-}
-
-static int
-make_root(const char *path, struct err *err)
-{
-	if (check_parent(path, err) == -1)
-		return -1;
-	if (mkdir(path, 0700) == -1 && errno != EEXIST)
-		return err_set_errno(err, err_class_of_errno(errno),
-		    "cannot make Maildir %s", path);
-	return 0;
-}
-
-/* What is to be made there may appear at any time: another worker's doing. */
-static bool
-is_own_entry(const char *name)
-{
-	static const char *const own[] = {".", "..", "tmp", "new", "cur"};
-
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (strcmp(name, own[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Nothing may be in it but what is to be made there. */
-static int
-check_empty(const struct folders *folders, struct err *err)
-{
-	int fd = openat(folders->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd != -1 ? fdopendir(fd) : NULL;
-	const struct dirent *entry;
-	bool empty = true;
-
-	if (dir == NULL) {
-		err_set_errno(err, err_class_of_errno(errno),
-		    "cannot read directory %s", folders->path);
-		if (fd != -1)
-			close(fd);
-		return -1;
-	}
-	while (empty && (entry = readdir(dir)) != NULL)
-		empty = is_own_entry(entry->d_name);
-	closedir(dir);
-	if (empty)
-		return 0;
-	return err_set(err, ERR_CANTCREAT,
-	    "%s is no Maildir: it holds other files, and no tmp, new and cur",
-	    folders->path);
-}
-
-/* How many of the three are there; a failure for what is in their way. */
-static int
-count_folders(const struct folders *folders, struct err *err)
-{
-	struct stat st;
-	int n = 0;
-
-	for (size_t i = 0; i < N_FOLDERS; i++) {
-		if (fstatat(folders->root, folder_names[i], &st, 0) == 0) {
-			n++;
-			errno = ENOTDIR;
-			if (S_ISDIR(st.st_mode))
-				continue;
-		} else if (errno == ENOENT)
-			continue;
-		return err_set_errno(err, err_class_of_errno(errno),
-		    "cannot use %s/%s", folders->path, folder_names[i]);
-	}
-	return n;
-}
-
-static int
-make_folders(const struct folders *folders, struct err *err)
-{
-	for (size_t i = 0; i < N_FOLDERS; i++)
-		if (mkdirat(folders->root, folder_names[i], 0700) == -1 &&
-		    errno != EEXIST)
-			return err_set_errno(err, err_class_of_errno(errno),
-			    "cannot make directory %s/%s", folders->path,
-			    folder_names[i]);
-	return sync_folder(folders, folders->root, "", err);
-}
-
-static int
-open_folders(struct folders *folders, struct err *err)
-{
-	for (size_t i = 0; i < N_FOLDERS; i++) {
-		folders->fds[i] = openat(folders->root, folder_names[i],
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (folders->fds[i] == -1)
-			return err_set_errno(err, err_class_of_errno(errno),
-			    "cannot open directory %s/%s", folders->path,
-			    folder_names[i]);
-		if (i != CUR &&
-		    faccessat(folders->root, folder_names[i], W_OK | X_OK, 0) ==
-			-1)
-			return err_set_errno(err, err_class_of_errno(errno),
-			    "cannot write to %s/%s", folders->path,
-			    folder_names[i]);
-	}
-	return 0;
-}
-
-/* The root is open: see that it is a Maildir, or make it one. */
-static int
-furnish(struct folders *folders, const struct deliver_params *params,
-    struct err *err)
-{
-	int n = count_folders(folders, err);
-
-	if (n == -1)
-		return -1;
-	if (n == 0 && check_empty(folders, err) == -1)
-		return -1;
-	if (n == 0 && params->delivered != 0)
-		return gone(folders->path, params->delivered, err);
-	if (n < N_FOLDERS && params->look_only)
-		return 0;
-	if (n < N_FOLDERS && make_folders(folders, err) == -1)
-		return -1;
-	return open_folders(folders, err);
-}
-
-/* A run before this one may have made it and died before it was durable. */
-static int
-sync_made(struct folders *folders, const struct deliver_params *params,
-    struct err *err)
-{
-	if (params->delivered != 0 || params->look_only)
-		return 0;
-	if (sync_folder(folders, folders->root, "", err) == -1)
-		return -1;
-	return sync_parent(folders->path, folders->root, err);
-}
-
-static int
-find_root(struct folders *folders, const struct deliver_params *params,
-    const char *path, struct err *err)
-{
-	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-
-	folders->root = open(path, flags);
-	if (folders->root == -1 && errno == ENOENT) {
-		if (params->delivered != 0)
-			return gone(path, params->delivered, err);
-		if (params->look_only)
-			return check_parent(path, err);
-		if (make_root(path, err) == -1)
-			return -1;
-		folders->root = open(path, flags);
-	}
-	if (folders->root == -1)
-		return err_set_errno(err, err_class_of_errno(errno),
-		    "cannot open Maildir %s", path);
-	folders->path = realpath(path, NULL);
-	if (folders->path == NULL)
-		return err_set_errno(err, err_class_of_errno(errno),
-		    "cannot find the way to %s", path);
-	if (strlen(folders->path) > PATH_LIMIT ||
-	    strpbrk(folders->path, "\r\n") != NULL)
-		return err_set(err, ERR_CONFIG,
-		    "the path of the Maildir is too long or has a line end");
-	return 0;
-}
-
-static int
-folders_open(struct folders *folders, const struct deliver_params *params,
-    struct err *err)
-{
-	char *path = trim_path(params->target);
-	int status;
-
-	*folders = (struct folders){.root = -1, .fds = {-1, -1, -1}};
-	status = find_root(folders, params, path, err);
-	if (status == 0 && folders->root != -1)
-		status = furnish(folders, params, err);
-	if (status == 0 && folders->root != -1)
-		status = sync_made(folders, params, err);
-	free(path);
-	if (status == -1)
-		folders_close(folders);
-	return status;
-}
-
-/* Call visit for each name of ours in a folder. */
-typedef void visitor(void *context, const char *string, const struct name *);
-
-static int
-visit_folder(const struct folders *folders, int folder, visitor *visit,
-    void *context, struct err *err)
-{
-	int fd = openat(folders->root, folder_names[folder],
-	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd != -1 ? fdopendir(fd) : NULL;
-	const struct dirent *entry;
-	struct name name;
-	int error;
-
-	if (dir == NULL) {
-		err_set_errno(err, err_class_of_errno(errno),
-		    "cannot read directory %s/%s", folders->path,
-		    folder_names[folder]);
-		if (fd != -1)
-			close(fd);
-		return -1;
-	}
-	while (errno = 0, (entry = readdir(dir)) != NULL)
-		if (parse_name(entry->d_name, &name))
-			visit(context, entry->d_name, &name);
-	error = errno;
-	closedir(dir);
-	errno = error;
-	if (error != 0)
-		return err_set_errno(err, ERR_IO, "cannot read directory %s/%s",
-		    folders->path, folder_names[folder]);
-	return 0;
-}
 
 /* -- delivery -- */
 
@@ -513,13 +89,13 @@ maildir_open(const struct deliver_params *params, struct err *err)
 	maildir->deliver.backend = &maildir_backend;
 	maildir->current.fd = -1;
 	maildir->swept = params->look_only;
-	maildir->in_memory = is_in_memory(maildir->folders.fds[NEW]);
+	maildir->in_memory = is_in_memory(maildir->folders.fds[FOLDER_NEW]);
 	/* One group is gathered while another one is being flushed. */
 	maildir->group = GROUP_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
 	    limit.rlim_cur / 4 < GROUP_MAX)
 		maildir->group = (size_t)limit.rlim_cur / 4 + 1;
-	encode_host(maildir->host);
+	folders_host(maildir->host);
 	maildir->pid = getpid();
 	return &maildir->deliver;
 }
@@ -560,7 +136,7 @@ discard(struct maildir *maildir, struct staged *message)
 	if (message->fd != -1)
 		close(message->fd);
 	message->fd = -1;
-	unlinkat(maildir->folders.fds[TMP], tmp_name(message, name), 0);
+	unlinkat(maildir->folders.fds[FOLDER_TMP], tmp_name(message, name), 0);
 }
 
 static void
@@ -596,7 +172,7 @@ maildir_abort(struct deliver *deliver)
 
 /* A leftover of ours: its process is gone. */
 static void
-sweep(void *context, const char *string, const struct name *name)
+sweep(void *context, const char *string, const struct folders_name *name)
 {
 	const struct maildir *maildir = context;
 
@@ -604,7 +180,7 @@ sweep(void *context, const char *string, const struct name *name)
 	    memcmp(name->host, maildir->host, name->host_len) != 0 ||
 	    string[name->base] != '\0' || !owner_is_gone(name->pid))
 		return;
-	unlinkat(maildir->folders.fds[TMP], string, 0);
+	unlinkat(maildir->folders.fds[FOLDER_TMP], string, 0);
 }
 
 static void
@@ -613,7 +189,8 @@ sweep_once(struct maildir *maildir)
 	struct err ignored;
 
 	if (!maildir->swept)
-		visit_folder(&maildir->folders, TMP, sweep, maildir, &ignored);
+		folders_visit(
+		    &maildir->folders, FOLDER_TMP, sweep, maildir, &ignored);
 	maildir->swept = true;
 }
 
@@ -669,8 +246,9 @@ maildir_begin(struct deliver *deliver, const struct deliver_message *message,
 	prepare(maildir);
 	do {
 		name_message(maildir, message->tag);
-		current->fd = openat(maildir->folders.fds[TMP], current->name,
-		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		current->fd =
+		    openat(maildir->folders.fds[FOLDER_TMP], current->name,
+			O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	} while (current->fd == -1 && errno == EEXIST);
 	if (current->fd == -1)
 		return fail(maildir, current, "create", err);
@@ -808,7 +386,7 @@ sync_all(struct maildir *maildir, struct err *err)
 		return 0;
 	/* A run that died may have made new/ again and not flushed it. */
 	maildir->root_synced = true;
-	return sync_folder(&maildir->folders, maildir->folders.root, "", err);
+	return folders_sync(&maildir->folders, maildir->folders.root, "", err);
 }
 
 static int
@@ -835,13 +413,13 @@ maildir_publish(struct deliver *deliver, struct err *err)
 	for (size_t i = maildir->n_published; i < maildir->n_staged; i++) {
 		const struct staged *message = &maildir->staged[i];
 
-		if (renameat(folders->fds[TMP], tmp_name(message, name),
-			folders->fds[NEW], message->name) == -1)
+		if (renameat(folders->fds[FOLDER_TMP], tmp_name(message, name),
+			folders->fds[FOLDER_NEW], message->name) == -1)
 			return fail(maildir, message, "move to new/", err);
 		maildir->n_published++;
 	}
 	forget_batch(maildir);
-	return sync_folder(folders, folders->fds[NEW], "new", err);
+	return folders_sync(folders, folders->fds[FOLDER_NEW], "new", err);
 }
 
 /* -- recovery -- */
@@ -849,7 +427,7 @@ maildir_publish(struct deliver *deliver, struct err *err)
 /* One recorded message. */
 struct missing {
 	struct deliver_recovery *item;
-	struct name name;
+	struct folders_name name;
 };
 
 struct search {
@@ -859,7 +437,7 @@ struct search {
 
 /* Is this the message, whatever a mail reader has put behind its name? */
 static void
-search_visit(void *context, const char *string, const struct name *name)
+search_visit(void *context, const char *string, const struct folders_name *name)
 {
 	const struct search *search = context;
 
@@ -876,23 +454,25 @@ search_visit(void *context, const char *string, const struct name *name)
 /* 1 if it was in tmp/ and is in new/ now, 0 if it was not there. */
 static int
 move_to_new(const struct folders *folders, const char *place,
-    const struct name *name, struct err *err)
+    const struct folders_name *name, struct err *err)
 {
 	char base[NAME_ROOM];
 	struct stat st;
 
 	snprintf(base, sizeof(base), "%.*s", (int)name->base, place);
-	if (fstatat(folders->fds[TMP], base, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+	if (fstatat(folders->fds[FOLDER_TMP], base, &st, AT_SYMLINK_NOFOLLOW) ==
+	    -1) {
 		if (errno == ENOENT)
 			return 0;
 		return err_set_errno(
 		    err, ERR_IO, "cannot look at %s/tmp", folders->path);
 	}
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != name->size) {
-		unlinkat(folders->fds[TMP], base, 0);
+		unlinkat(folders->fds[FOLDER_TMP], base, 0);
 		return 0;
 	}
-	if (renameat(folders->fds[TMP], base, folders->fds[NEW], place) == 0)
+	if (renameat(folders->fds[FOLDER_TMP], base, folders->fds[FOLDER_NEW],
+		place) == 0)
 		return 1;
 	/* Another account's sweep may have been quicker. */
 	if (errno == ENOENT)
@@ -913,7 +493,7 @@ recover_items(const struct folders *folders, struct deliver_recovery *items,
 		struct missing *next = &missing[search.n];
 		int moved;
 
-		if (!parse_name(items[i].place, &next->name) ||
+		if (!folders_parse_name(items[i].place, &next->name) ||
 		    !next->name.has_sizes ||
 		    strchr(items[i].place, '/') != NULL ||
 		    strlen(items[i].place) >= NAME_ROOM)
@@ -924,8 +504,9 @@ recover_items(const struct folders *folders, struct deliver_recovery *items,
 		next->item = &items[i];
 		search.n += moved == 0;
 	}
-	for (int f = NEW; status == 0 && search.n > 0 && f < N_FOLDERS; f++)
-		status = visit_folder(folders, f, search_visit, &search, err);
+	for (int f = FOLDER_NEW; status == 0 && search.n > 0 && f < N_FOLDERS;
+	     f++)
+		status = folders_visit(folders, f, search_visit, &search, err);
 	free(missing);
 	return status;
 }
@@ -935,7 +516,7 @@ maildir_recover(const char *where, struct deliver_recovery *items, size_t n,
     struct deliver_lock **lock, struct err *err)
 {
 	const struct deliver_params params = {
-	    .target = where, .delivered = SOME_DAY};
+	    .target = where, .delivered = FOLDERS_SOME_DAY};
 	struct folders folders;
 	int status;
 
@@ -945,9 +526,9 @@ maildir_recover(const char *where, struct deliver_recovery *items, size_t n,
 	if (folders_open(&folders, &params, err) == -1)
 		return -1;
 	status = recover_items(&folders, items, n, err);
-	for (int f = NEW; status == 0 && f < N_FOLDERS; f++)
-		status =
-		    sync_folder(&folders, folders.fds[f], folder_names[f], err);
+	for (int f = FOLDER_NEW; status == 0 && f < N_FOLDERS; f++)
+		status = folders_sync(
+		    &folders, folders.fds[f], folders_names[f], err);
 	folders_close(&folders);
 	return status;
 }
@@ -962,14 +543,14 @@ struct scan {
 };
 
 static void
-scan_visit(void *context, const char *string, const struct name *name)
+scan_visit(void *context, const char *string, const struct folders_name *name)
 {
 	const struct scan *scan = context;
-	char tag[TAG_LEN + 1], *path;
+	char tag[FOLDERS_TAG_LEN + 1], *path;
 
 	if (!name->has_sizes)
 		return;
-	snprintf(tag, sizeof(tag), "%.*s", TAG_LEN, name->tag);
+	snprintf(tag, sizeof(tag), "%.*s", FOLDERS_TAG_LEN, name->tag);
 	path = mem_printf("%s/%s/%s", scan->path, scan->folder, string);
 	scan->found(scan->context, tag, name->wire, path);
 	free(path);
@@ -981,11 +562,11 @@ scan_folder(const struct folders *folders, int folder, struct scan *scan,
 {
 	struct stat st;
 
-	if (fstatat(folders->root, folder_names[folder], &st, 0) == -1 &&
+	if (fstatat(folders->root, folders_names[folder], &st, 0) == -1 &&
 	    errno == ENOENT)
 		return 0;
-	scan->folder = folder_names[folder];
-	return visit_folder(folders, folder, scan_visit, scan, err);
+	scan->folder = folders_names[folder];
+	return folders_visit(folders, folder, scan_visit, scan, err);
 }
 
 static int
@@ -1009,7 +590,7 @@ maildir_scan(const struct deliver_params *params, deliver_found *found,
 		return -1;
 	}
 	scan.path = folders.path;
-	for (int f = NEW; status == 0 && f < N_FOLDERS; f++)
+	for (int f = FOLDER_NEW; status == 0 && f < N_FOLDERS; f++)
 		status = scan_folder(&folders, f, &scan, err);
 	folders_close(&folders);
 	return status;
