@@ -101,23 +101,28 @@ note_reason(struct sasl *sasl, const struct buf *challenge)
 	sasl->complete = true;
 }
 
+/* What both end with. */
+static void
+put_token(struct sasl *sasl, struct buf *response)
+{
+	buf_puts(response, "\1auth=Bearer ");
+	buf_puts(response, sasl->params->secret);
+	buf_puts(response, "\1\1");
+	give_secret(sasl);
+}
+
 static int
 step_xoauth2(struct sasl *sasl, const struct buf *challenge,
     struct buf *response, struct err *err)
 {
-	const struct sasl_params *params = sasl->params;
-
 	(void)err;
 	if (sasl->steps > 0) {
 		note_reason(sasl, challenge);
 		return 0;
 	}
 	buf_puts(response, "user=");
-	buf_puts(response, params->user);
-	buf_puts(response, "\1auth=Bearer ");
-	buf_puts(response, params->secret);
-	buf_puts(response, "\1\1");
-	give_secret(sasl);
+	buf_puts(response, sasl->params->user);
+	put_token(sasl, response);
 	return 0;
 }
 
@@ -153,10 +158,7 @@ step_oauthbearer(struct sasl *sasl, const struct buf *challenge,
 	buf_puts(response, params->host);
 	buf_puts(response, "\1port=");
 	buf_puts(response, params->port);
-	buf_puts(response, "\1auth=Bearer ");
-	buf_puts(response, params->secret);
-	buf_puts(response, "\1\1");
-	give_secret(sasl);
+	put_token(sasl, response);
 	return 0;
 }
 
