@@ -124,33 +124,40 @@ apply_quarantined(
 	add_received(seen, fields, offset, SEEN_MARKED | SEEN_QUARANTINED);
 }
 
-static void
-apply_failed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+/* "ID TIME" of a failure, the first of which is remembered. */
+static struct trouble *
+take_trouble(struct seen *seen, struct journal_cursor *fields)
 {
 	struct journal_field id = journal_take(fields);
 	struct trouble *trouble = trouble_note(seen, &id);
 
-	(void)offset;
 	trouble->last = take_time(seen, fields);
 	if (trouble->known.first == 0)
 		trouble->known.first = trouble->last;
+	return trouble;
+}
+
+static unsigned int
+take_count(struct journal_cursor *fields)
+{
+	return (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
+}
+
+static void
+apply_failed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
+{
+	struct trouble *trouble = take_trouble(seen, fields);
+
+	(void)offset;
 	trouble->known.turn = ++seen->last_turn;
-	trouble->known.breaks =
-	    (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
+	trouble->known.breaks = take_count(fields);
 }
 
 static void
 apply_blamed(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 {
-	struct journal_field id = journal_take(fields);
-	struct trouble *trouble = trouble_note(seen, &id);
-
 	(void)offset;
-	trouble->last = take_time(seen, fields);
-	if (trouble->known.first == 0)
-		trouble->known.first = trouble->last;
-	trouble->known.blamed =
-	    (unsigned int)(journal_take_number(fields, 0) & UINT16_MAX);
+	take_trouble(seen, fields)->known.blamed = take_count(fields);
 }
 
 static void
