@@ -230,7 +230,7 @@ assert_maildir_equals_box() {
 }
 
 state_file() {
-	find "$HOME/.local/state/poplar" -type f ! -name '*.trying'
+	find "$HOME/.local/state/poplar" -type f ! -name '*.trying-*'
 }
 
 # split_mbox FILE DIR: each message of an mboxrd file as it was before it was

@@ -38,6 +38,16 @@ on_day() {
 	    "$@" </dev/null
 }
 
+# The trace of an attempt, if there is any.
+trace() {
+	find "$HOME" -maxdepth 1 -name 'state.trying-*'
+}
+
+# has_trace [TEXT]
+has_trace() {
+	grep -qs "${1:-.}" "$(trace)"
+}
+
 quarantine() {
 	printf '%s.quarantine\n' "$HOME/state"
 }
@@ -93,11 +103,11 @@ quarantine() {
 	eventually [ -s "$HOME/hang" ]
 	pids+=("$(cat "$HOME/hang")")
 	kill_at_once "$RUN"
-	[ -s "$HOME/state.trying" ]
+	has_trace
 	run_poplar
 	expect_exit 0
 	[ "$(asked_for 2)" = "2 3 1 " ]
-	[ ! -e "$HOME/state.trying" ]
+	[ -z "$(trace)" ]
 }
 
 @test "a message at which the process is killed goes last, whatever the delivery" {
@@ -109,13 +119,13 @@ quarantine() {
 		rc "delivery $place" "uidls_file ~/state" "timeout 60"
 		start_poplar
 		eventually logged 'RETR 4'
-		eventually test -s "$HOME/state.trying"
-		eventually grep -q m0002 "$HOME/state.trying"
+		eventually has_trace
+		eventually has_trace m0002
 		kill_at_once "$RUN"
 		run_poplar
 		expect_exit 0
 		[ "$(asked_for 2)" = "1 3 4 2 " ]
-		[ ! -e "$HOME/state.trying" ]
+		[ -z "$(trace)" ]
 		stop_server
 	done
 }

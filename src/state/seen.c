@@ -194,9 +194,10 @@ open_file(struct seen *seen, const struct seen_params *params, struct err *err)
 static void
 free_seen(struct seen *seen)
 {
+	/* Under the lock: the next run's attempt has the same name. */
+	seen_attempts_over(seen);
 	if (seen->fd != -1)
 		close(seen->fd);
-	seen_attempts_over(seen);
 	trouble_free_all(seen);
 	for (size_t i = 0; i < seen->n_targets; i++)
 		free(seen->targets[i].name);

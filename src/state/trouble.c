@@ -160,10 +160,13 @@ seen_blame(struct seen *seen, const char *id)
 
 /* -- the attempt -- */
 
+/* One for each owner: those that share a journal run one after another, and
+ * each has its own to learn from the run before. */
 static char *
 attempt_path(const struct seen *seen)
 {
-	return mem_printf("%s.trying", seen->path);
+	return mem_printf("%s.trying-%08lx", seen->path,
+	    (unsigned long)(seen->mine & UINT32_MAX));
 }
 
 /* "trying USER HOST ID" and its checksum. */

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -1591,17 +1593,53 @@ test_troubles(void)
 	seen_close(seen);
 }
 
+/* The trace that is there. */
+static char *
+trying_path(void)
+{
+	char *pattern = mem_printf("%s.trying-*", path), *found;
+	glob_t names;
+
+	found = glob(pattern, 0, NULL, &names) == 0 && names.gl_pathc == 1
+	    ? mem_dup(names.gl_pathv[0])
+	    : mem_dup("none, or several");
+	globfree(&names);
+	free(pattern);
+	return found;
+}
+
+/* While a trace is removed no other run may begin. */
+static bool trace_went_unlocked;
+
+static bool
+is_locked(void)
+{
+	int fd = open(path, O_RDWR);
+	bool locked = flock(fd, LOCK_EX | LOCK_NB) == -1;
+
+	close(fd);
+	return locked;
+}
+
+int
+unlink(const char *name)
+{
+	if (strstr(name, ".trying-") != NULL && !is_locked())
+		trace_went_unlocked = true;
+	return unlinkat(AT_FDCWD, name, 0);
+}
+
 /* What a run that died in an attempt leaves behind. */
 static void
 leave_attempt(const char *id)
 {
 	struct seen *seen = open_at(NOW, "alice", "h", false);
-	char *kept = mem_printf("%s.kept", path);
-	char *trying = mem_printf("%s.trying", path);
+	char *kept = mem_printf("%s.kept", path), *trying;
 
 	tap_ok(seen_attempt(seen, "a-long-id-before-it", &err) == 0 &&
 		seen_attempt(seen, id, &err) == 0,
 	    "an attempt begins");
+	trying = trying_path();
 	link(trying, kept);
 	seen_close(seen);
 	tap_ok(access(trying, F_OK) == -1, "a good end leaves nothing");
@@ -1636,6 +1674,15 @@ test_attempts(void)
 
 	fresh();
 	leave_attempt("bad");
+	seen = open_at(NOW, "bob", "h", false);
+	tap_ok(seen_settle_attempt(seen, &err) == 0 &&
+		seen_attempt(seen, "bobs", &err) == 0,
+	    "others that share the file try theirs");
+	seen_close(seen);
+	settle("alice", true, "and it is still known whose it was");
+
+	fresh();
+	leave_attempt("bad");
 	seen = open_at(NOW, "alice", "h", false);
 	seen_delivered(seen, "bad", 1, 2, "");
 	seen_flush(seen, true, &err);
@@ -1644,7 +1691,7 @@ test_attempts(void)
 
 	fresh();
 	leave_attempt("bad");
-	trying = mem_printf("%s.trying", path);
+	trying = trying_path();
 	truncate(trying, 20);
 	settle("alice", false, "half a line says nothing");
 	tap_ok(access(trying, F_OK) == -1, "and does not stay");
@@ -1652,6 +1699,7 @@ test_attempts(void)
 	truncate(trying, 0);
 	settle("alice", false, "nor does an empty file");
 	tap_ok(access(trying, F_OK) == -1, "which does not stay either");
+	tap_ok(!trace_went_unlocked, "traces are removed under the lock");
 	free(trying);
 }
 
