@@ -47,9 +47,9 @@ retrieve(struct session *session, const struct listing *listing)
 }
 
 static void
-talk(struct session *session, struct seen *seen)
+talk(struct session *session, struct seen *seen, bool list_waits)
 {
-	struct listing listing = {0};
+	struct listing listing = {.list_waits = list_waits};
 	struct client_reply reply;
 	struct err err;
 
@@ -58,8 +58,9 @@ talk(struct session *session, struct seen *seen)
 	    client_capa(session->client, &session->capa, &err) == 0) {
 		if (session->capa.pipelining)
 			client_window(session->client, 100, 1 << 20);
-		if (listing_queue(session, &err) == 0 &&
-		    listing_read(&listing, session, seen, &err) == 0)
+		if (listing_queue(&listing, session, &err) == 0 &&
+		    listing_read(&listing, session, seen, &err) == 0 &&
+		    listing_complete(&listing, session, seen, &err) == 0)
 			retrieve(session, &listing);
 	}
 	listing_free(&listing);
@@ -91,7 +92,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		session.conn = conn_open(ends[0], 1000, WAIT_FOREVER);
 		session.client = client_open(session.conn);
 		if (seen != NULL)
-			talk(&session, seen);
+			talk(&session, seen, size % 2 == 1);
 		session_close(&session);
 		seen_close(seen);
 	} else {
