@@ -645,6 +645,7 @@ forged_one_by_one() {
 }
 
 @test "a known unique-id at a new message before the old one: both come once" {
+	messages 3
 	message m5 old
 	serve
 	rc
@@ -687,6 +688,43 @@ forged_one_by_one() {
 	runs
 	[ "$(delivered)" -eq 2 ]
 	[ -z "$(ls "$BOX")" ]
+}
+
+@test "a few messages with new or each other's unique-ids do not come again" {
+	local how
+	for how in 'm0002 n2\nm0005 n5' 'm0002 m0005\nm0005 m0002'; do
+		rm -rf "$HOME/Maildir" "$HOME/.local" "$BOX"/* "$BOX/.uids"
+		messages 6
+		message m0005 "another size"
+		serve
+		rc
+		runs
+		printf "$how\n" >"$BOX/.uids"
+		message m0007 "new"
+		run_poplar
+		expect_exit 0
+		says "2 were recognised"
+		assert_maildir_equals_box
+		runs
+		assert_maildir_equals_box
+		[ "$(count_logged RETR)" -eq 7 ]
+		stop_server
+		: >"$LOG"
+	done
+}
+
+@test "a message with the size of one that left is fetched" {
+	same_size m1 one
+	same_size m2 two
+	same_size m3 three
+	serve
+	rc
+	runs
+	rm "$BOX/m2"
+	same_size m4 four
+	runs
+	[ "$(delivered)" -eq 4 ]
+	[ "$(count_logged TOP)" -eq 1 ]
 }
 
 @test "UIDL refused for the moment does not make everything new" {

@@ -13,8 +13,8 @@
 
 /* A question about some of the messages that their headers answer. */
 struct question {
-	bool (*concerns)(
-	    struct fetch *fetch, const struct listing_message *message);
+	bool (*concerns)(struct fetch *fetch,
+	    const struct listing_message *message, const void *context);
 	/* hash 0: the header cannot be had */
 	void (*answer)(struct fetch *fetch, struct listing_message *message,
 	    uint64_t hash, void *context);
@@ -83,7 +83,8 @@ choose(struct fetch *fetch, const struct question *question, size_t *n)
 
 	*n = 0;
 	for (size_t i = 0; i < listing->n_messages; i++)
-		if (question->concerns(fetch, &listing->messages[i]))
+		if (question->concerns(
+			fetch, &listing->messages[i], question->context))
 			chosen[(*n)++] = (uint32_t)i;
 	return chosen;
 }
@@ -118,8 +119,10 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 /* Without a unique-id the header is the identity. */
 
 static bool
-is_nameless(struct fetch *fetch, const struct listing_message *message)
+is_nameless(struct fetch *fetch, const struct listing_message *message,
+    const void *context)
 {
+	(void)context;
 	return seen_of(fetch, message) == LISTING_NONE && message->id == 0;
 }
 
@@ -158,9 +161,11 @@ name_by_header(struct fetch *fetch, struct listing_message *message,
 /* A known id, but perhaps another message. */
 
 static bool
-is_doubtful(struct fetch *fetch, const struct listing_message *message)
+is_doubtful(struct fetch *fetch, const struct listing_message *message,
+    const void *context)
 {
 	(void)fetch;
+	(void)context;
 	return message->doubt != LISTING_SURE;
 }
 
@@ -324,33 +329,51 @@ counts_as_lost(const struct seen_message *message)
 	    message->missing == 0;
 }
 
-static bool
-most_are_lost(const struct fetch *fetch)
+static size_t
+count_lost(const struct fetch *fetch, size_t *listed)
 {
-	size_t lost = 0, listed = 0;
+	size_t lost = 0;
 
+	*listed = 0;
 	for (uint32_t i = 0; i < seen_count(fetch->seen); i++) {
 		const struct seen_message *message = seen_at(fetch->seen, i);
 
 		lost += counts_as_lost(message);
-		listed += (message->flags & SEEN_MATCHED) != 0;
+		*listed += (message->flags & SEEN_MATCHED) != 0;
 	}
-	return lost > listed;
+	return lost;
 }
 
 struct lost {
 	uint64_t header;
+	uint64_t octets;
 	uint32_t index;
 };
 
+/* Which of the unknown messages may be lost ones. */
+enum suspects {
+	SUSPECT_ALL,	   /* most are lost: the server renumbered */
+	SUSPECT_NAMELESS,  /* as some were called by their header so far */
+	SUSPECT_SAME_SIZE, /* those that have the size of a lost one */
+};
+
 struct renumbering {
-	bool nameless_only; /* those that are called by their header */
-	struct lost *lost;  /* by rising header */
+	enum suspects suspects;
+	struct lost *lost; /* by rising header */
 	size_t n;
+	uint64_t *sizes;    /* of the lost ones, rising */
 	bool some_headless; /* some cannot be recognised at all */
 	size_t recognised;
 	size_t unsettled;
 };
+
+static int
+compare_sizes(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
 
 static int
 compare_lost(const void *a, const void *b)
@@ -393,7 +416,7 @@ static bool
 may_be_another(
     struct fetch *fetch, const struct renumbering *renumbering, uint32_t index)
 {
-	return renumbering->nameless_only
+	return renumbering->suspects == SUSPECT_NAMELESS
 	    ? lost_its_header_as_name(fetch, index)
 	    : counts_as_lost(seen_at(fetch->seen, index));
 }
@@ -413,17 +436,31 @@ collect_lost(struct fetch *fetch, struct renumbering *renumbering)
 		if (header == 0)
 			renumbering->some_headless = true;
 		else
-			renumbering->lost[renumbering->n++] =
-			    (struct lost){header, i};
+			renumbering->lost[renumbering->n++] = (struct lost){
+			    header, seen_at(fetch->seen, i)->octets, i};
 	}
 	qsort(renumbering->lost, renumbering->n, sizeof(struct lost),
 	    compare_lost);
+	renumbering->sizes =
+	    mem_alloc((renumbering->n + 1) * sizeof(*renumbering->sizes));
+	for (size_t i = 0; i < renumbering->n; i++)
+		renumbering->sizes[i] = renumbering->lost[i].octets;
+	qsort(renumbering->sizes, renumbering->n, sizeof(*renumbering->sizes),
+	    compare_sizes);
+}
+
+static bool
+may_answer_for(const struct renumbering *renumbering, const struct lost *lost,
+    const struct listing_message *message)
+{
+	return renumbering->suspects != SUSPECT_SAME_SIZE ||
+	    lost->octets == message->octets;
 }
 
 /* Each lost message answers for one listed one. */
 static uint32_t
-take_lost(
-    struct fetch *fetch, const struct renumbering *renumbering, uint64_t header)
+take_lost(struct fetch *fetch, const struct renumbering *renumbering,
+    const struct listing_message *message, uint64_t header)
 {
 	const struct lost key = {.header = header};
 	const struct lost *at = bsearch(
@@ -435,10 +472,11 @@ take_lost(
 		at--;
 	for (; at < renumbering->lost + renumbering->n && at->header == header;
 	     at++) {
-		struct seen_message *message = seen_at(fetch->seen, at->index);
+		struct seen_message *known = seen_at(fetch->seen, at->index);
 
-		if ((message->flags & SEEN_MATCHED) == 0) {
-			message->flags |= SEEN_MATCHED;
+		if ((known->flags & SEEN_MATCHED) == 0 &&
+		    may_answer_for(renumbering, at, message)) {
+			known->flags |= SEEN_MATCHED;
 			return at->index;
 		}
 	}
@@ -451,6 +489,19 @@ is_stranger(struct fetch *fetch, const struct listing_message *message)
 	return seen_of(fetch, message) == LISTING_NONE;
 }
 
+static bool
+is_suspect(struct fetch *fetch, const struct listing_message *message,
+    const void *context)
+{
+	const struct renumbering *renumbering = context;
+
+	if (!is_stranger(fetch, message))
+		return false;
+	return renumbering->suspects != SUSPECT_SAME_SIZE ||
+	    bsearch(&message->octets, renumbering->sizes, renumbering->n,
+		sizeof(*renumbering->sizes), compare_sizes) != NULL;
+}
+
 static void
 recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
     void *context)
@@ -459,9 +510,9 @@ recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
 	uint32_t index = LISTING_NONE;
 
 	if (hash != 0)
-		index = take_lost(fetch, renumbering, hash);
+		index = take_lost(fetch, renumbering, message, hash);
 	if (index == LISTING_NONE) {
-		message->unsettled = !renumbering->nameless_only &&
+		message->unsettled = renumbering->suspects == SUSPECT_ALL &&
 		    (hash == 0 || renumbering->some_headless);
 		renumbering->unsettled += message->unsettled;
 		return;
@@ -473,10 +524,10 @@ recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
 }
 
 static int
-settle_renumbering(struct fetch *fetch, bool nameless_only, struct err *err)
+settle_renumbering(struct fetch *fetch, enum suspects suspects, struct err *err)
 {
-	struct renumbering renumbering = {.nameless_only = nameless_only};
-	const struct question question = {is_stranger, recognise, &renumbering};
+	struct renumbering renumbering = {.suspects = suspects};
+	const struct question question = {is_suspect, recognise, &renumbering};
 	int status;
 
 	collect_lost(fetch, &renumbering);
@@ -493,6 +544,7 @@ settle_renumbering(struct fetch *fetch, bool nameless_only, struct err *err)
 		    "fetched, and not deleted in this session",
 		    renumbering.unsettled);
 	free(renumbering.lost);
+	free(renumbering.sizes);
 	return status;
 }
 
@@ -528,6 +580,7 @@ identify_messages(struct fetch *fetch, struct err *err)
 	    is_nameless, name_by_header, NULL};
 	static const struct question who_changed = {
 	    is_doubtful, settle_doubt, NULL};
+	size_t lost, listed;
 
 	advise_without_uidl(fetch);
 	if (ask(fetch, &who_is_nameless, err) == -1)
@@ -540,9 +593,12 @@ identify_messages(struct fetch *fetch, struct err *err)
 		return -1;
 	if (!has_strangers(fetch))
 		return 0;
-	if (most_are_lost(fetch))
-		return settle_renumbering(fetch, false, err);
+	lost = count_lost(fetch, &listed);
+	if (lost > listed)
+		return settle_renumbering(fetch, SUSPECT_ALL, err);
 	if (some_lost_their_header_as_name(fetch))
-		return settle_renumbering(fetch, true, err);
+		return settle_renumbering(fetch, SUSPECT_NAMELESS, err);
+	if (lost > 0 && identify_has_top(fetch))
+		return settle_renumbering(fetch, SUSPECT_SAME_SIZE, err);
 	return 0;
 }
