@@ -11,12 +11,6 @@ b64() {
 	printf "$1" | base64 -w 0
 }
 
-# after_login: the rest of a script, for an empty mailbox.
-after_login() {
-	printf '%s\n' "C: STAT" "S: +OK 0 0" "C: UIDL" "S: +OK" "S: ." "C: LIST" \
-	    "S: +OK" "S: ." "C: QUIT" "S: +OK"
-}
-
 # dialogue SASL-LINE [script line ...]: a server that has that capability
 # ("": no CAPA) plays these steps, and nothing may come after them.
 dialogue() {
@@ -49,7 +43,7 @@ assert_masked() {
 
 @test "plain: in one line where the server announces it" {
 	dialogue "SASL LOGIN PLAIN" "C: AUTH PLAIN $(b64 '\0alice\0sesame')" \
-	    "S: +OK" "$(after_login)"
+	    "S: +OK" "$(empty_steps)"
 	rc "auth plain"
 	run_poplar -d
 	expect_exit 0
@@ -60,7 +54,7 @@ assert_masked() {
 
 @test "plain: in two lines where it is not announced" {
 	dialogue "" "C: AUTH PLAIN" "S: + " \
-	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(empty_steps)"
 	rc "auth plain"
 	run_poplar -d
 	expect_exit 0
@@ -72,7 +66,7 @@ assert_masked() {
 	local password
 	password=$(printf 'p%.0s' {1..180})
 	dialogue "SASL PLAIN" "C: AUTH PLAIN" "S: + " \
-	    "C: $(b64 "\\0alice\\0$password")" "S: +OK" "$(after_login)"
+	    "C: $(b64 "\\0alice\\0$password")" "S: +OK" "$(empty_steps)"
 	rc "auth plain" "password $password"
 	run_poplar
 	expect_exit 0
@@ -81,7 +75,7 @@ assert_masked() {
 	password=${password:0:173}
 	dialogue "SASL PLAIN" \
 	    "C: AUTH PLAIN $(b64 "\\0alice\\0$password")" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth plain" "password $password"
 	run_poplar
 	expect_exit 0
@@ -92,7 +86,7 @@ assert_masked() {
 	local user
 	user=$(printf 'u%.0s' {1..180})
 	dialogue "SASL EXTERNAL" "C: AUTH EXTERNAL" "S: +" "C: $(b64 "$user")" \
-	    "S: +OK" "$(after_login)"
+	    "S: +OK" "$(empty_steps)"
 	rc "auth external" "user $user"
 	run_poplar
 	expect_exit 0
@@ -102,7 +96,7 @@ assert_masked() {
 @test "a + without its blank, and one with words, ask for the response" {
 	for plus in "+" "+ go ahead" "+R28gYWhlYWQ="; do
 		dialogue "" "C: AUTH PLAIN" "S: $plus" \
-		    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+		    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(empty_steps)"
 		rc "auth plain"
 		run_poplar
 		expect_exit 0
@@ -112,7 +106,7 @@ assert_masked() {
 
 @test "+OK where + belongs, as Exchange 2003 says it" {
 	dialogue "" "C: AUTH PLAIN" "S: +OK" \
-	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(after_login)"
+	    "C: $(b64 '\0alice\0sesame')" "S: +OK" "$(empty_steps)"
 	rc "auth plain"
 	run_poplar
 	expect_exit 0
@@ -124,7 +118,7 @@ assert_masked() {
 	    "username? password?"; do
 		dialogue "SASL LOGIN" "C: AUTH LOGIN" "S: + ${asks% *}" \
 		    "C: $(b64 alice)" "S: + ${asks#* }" "C: $(b64 sesame)" \
-		    "S: +OK" "$(after_login)"
+		    "S: +OK" "$(empty_steps)"
 		rc "auth login"
 		run_poplar -d
 		expect_exit 0
@@ -135,7 +129,7 @@ assert_masked() {
 
 @test "external: the user's name, and no password is asked for" {
 	dialogue "SASL EXTERNAL" "C: AUTH EXTERNAL $(b64 alice)" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth external"
 	sed -i '/^password /d' "$HOME/.poplarrc"
 	run_poplar
@@ -145,7 +139,7 @@ assert_masked() {
 
 @test "a secret with CR or LF goes through SASL as it is" {
 	dialogue "SASL PLAIN" "C: AUTH PLAIN $(b64 '\0alice\0se\rDELE 1')" \
-	    "S: +OK" "$(after_login)"
+	    "S: +OK" "$(empty_steps)"
 	rc "auth plain" "passwordeval printf 'se\\rDELE 1\\n'"
 	sed -i '/^password /d' "$HOME/.poplarrc"
 	run_poplar
@@ -156,7 +150,7 @@ assert_masked() {
 @test "xoauth2: always in two steps" {
 	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: + " \
 	    "C: $(b64 "user=alice\\1auth=Bearer $token\\1\\1")" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth xoauth2" "password $token"
 	run_poplar -d
 	expect_exit 0
@@ -166,7 +160,7 @@ assert_masked() {
 
 @test "xoauth2 in one line is what such a server would hang up on" {
 	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" "C~ *" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth xoauth2" "password $token"
 	run_poplar
 	expect_exit 0
@@ -175,7 +169,7 @@ assert_masked() {
 
 @test "oauthbearer: host, port, and a name that needs quoting" {
 	dialogue "SASL OAUTHBEARER" "C: AUTH OAUTHBEARER" "S: + " "ANY" \
-	    "S: +OK" "$(after_login)"
+	    "S: +OK" "$(empty_steps)"
 	rc "auth oauthbearer" "password $token" "user a,b=c"
 	run_poplar
 	expect_exit 0
@@ -192,7 +186,7 @@ assert_masked() {
 	local message
 	start_popd script --repeat <(printf '%s\n' "S: +OK" "C: CAPA" \
 	    "S: -ERR" "C: AUTH OAUTHBEARER" "S: +" "ANY" "S: +OK" \
-	    "$(after_login)") --log "$LOG"
+	    "$(empty_steps)") --log "$LOG"
 	rc "auth oauthbearer" "password $token" "user a,b=c"
 	run_poplar
 	message=$(sed -n 's/^1 C: \(bi[A-Za-z0-9+/=]*\)$/\1/p' "$LOG")
@@ -205,7 +199,7 @@ assert_masked() {
 	long=$(head -c 8000 /dev/zero | tr '\0' t)
 	dialogue "SASL XOAUTH2" "C: AUTH XOAUTH2" "S: +" \
 	    "C: $(b64 "user=alice\\1auth=Bearer $long\\1\\1")" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth xoauth2" "passwordeval head -c 8000 /dev/zero | tr '\\0' t"
 	sed -i '/^password /d' "$HOME/.poplarrc"
 	run_poplar -d
@@ -267,7 +261,7 @@ assert_masked() {
 	{
 		printf '%s\n' "S: +OK" "C: CAPA" "S: -ERR" "C: AUTH XOAUTH2" \
 		    "S: +" "C: $(b64 'user=alice\1auth=Bearer second\1\1')" \
-		    "S: +OK" "$(after_login)"
+		    "S: +OK" "$(empty_steps)"
 	} >"$BATS_TEST_TMPDIR/new"
 	start_popd script "$BATS_TEST_TMPDIR/old" "$BATS_TEST_TMPDIR/new"
 	cat >"$HOME/helper" <<-'X'
@@ -667,7 +661,7 @@ digest_realm() {
 	dialogue "SASL CRAM-MD5" "C: AUTH CRAM-MD5" \
 	    "S: + $(b64 '<1896.697170952@postoffice.reston.mci.net>')" \
 	    "C: $(b64 'tim b913a602c7eda7a495b4e6e7334d3890')" "S: +OK" \
-	    "$(after_login)"
+	    "$(empty_steps)"
 	rc "auth cram-md5" "user tim" "password tanstaaftanstaaf"
 	run_poplar
 	expect_exit 0
@@ -678,7 +672,7 @@ digest_realm() {
 	has_gsasl
 	dialogue "SASL NTLM" "C: AUTH NTLM" "S: +" "C~ TlRMTVNTUAAB*" \
 	    "S: + TlRMTVNTUAACAAAADgAOADgAAAAFgomiASNFZ4mrze8AAAAAAAAAAAAAAABGAAAABgBwFwAAAA9FAFgAQQBNAFAATABFAA==" \
-	    "C~ TlRMTVNTUAAD*" "S: +OK" "$(after_login)"
+	    "C~ TlRMTVNTUAAD*" "S: +OK" "$(empty_steps)"
 	rc "auth ntlm" "ntlmdomain WORK"
 	run_poplar
 	expect_exit 0

@@ -71,6 +71,18 @@ play() {
 	start_popd script "$@" "$BATS_TEST_TMPDIR/script"
 }
 
+# Of a script, what follows the greeting of a server without CAPA.
+login_steps() {
+	printf '%s\n' 'C: CAPA' 'S: -ERR' 'C: USER alice' 'S: +OK' \
+	    'C: PASS sesame' 'S: +OK'
+}
+
+# Of a script, the rest of a session: an empty mailbox.
+empty_steps() {
+	printf '%s\n' 'C: STAT' 'S: +OK 0 0' 'C: UIDL' 'S: +OK' 'S: .' \
+	    'C: LIST' 'S: +OK' 'S: .' 'C: QUIT' 'S: +OK'
+}
+
 # ready_or_dead PID FILE: the file is there, or nobody is left to write it.
 ready_or_dead() {
 	test -s "$2" || ! kill -0 "$1" 2>/dev/null

@@ -238,16 +238,7 @@ rfc1939="<1896.697170952@dbc.mtview.ca.us>"
 			S: +OK
 			C: CAPA
 			S: -ERR
-			C: STAT
-			S: +OK 0 0
-			C: UIDL
-			S: +OK
-			S: .
-			C: LIST
-			S: +OK
-			S: .
-			C: QUIT
-			S: +OK
+			$(empty_steps)
 		X
 		rc "auth plain"
 		run_poplar

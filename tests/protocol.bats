@@ -30,8 +30,8 @@ asked() {
 
 # login_lines: a lockstep login, for scripts.
 login_lines() {
-	printf '%s\n' 'S: +OK' 'C: CAPA' 'S: -ERR' 'C: USER alice' 'S: +OK' \
-	    'C: PASS sesame' 'S: +OK'
+	echo 'S: +OK'
+	login_steps
 }
 
 # listing_lines N SIZE: STAT, UIDL and LIST in lockstep, N such messages.

@@ -948,27 +948,12 @@ keys() {
 }
 
 @test "no close_notify after QUIT is nobody's loss" {
-	play_tls <<-'X'
-		TLS
-		S: +OK
-		C: CAPA
-		S: -ERR
-		C: USER alice
-		S: +OK
-		C: PASS sesame
-		S: +OK
-		C: STAT
-		S: +OK 0 0
-		C: UIDL
-		S: +OK
-		S: .
-		C: LIST
-		S: +OK
-		S: .
-		C: QUIT
-		S: +OK
-		CUT
-	X
+	play_tls < <(
+		printf '%s\n' TLS 'S: +OK'
+		login_steps
+		empty_steps
+		echo CUT
+	)
 	rc_tls
 	run_poplar
 	expect_exit 0

@@ -476,36 +476,35 @@ rc_proxy() {
 	says "connect: proxy: "
 }
 
-@test "a connect that fails for now is tried once more" {
-	play_proxy <<-'X'
+# The proxy has its reasons ("TTL expired"), which may pass.
+refusal_for_now() {
+	cat <<-'X'
 		C- \x05\x01\x00
 		S- \x05\x00
 		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
-		S- \x05\x06\x00\x01\x00\x00\x00\x00\x00\x00
-		EXPECT-EOF
-		--
-		C- \x05\x01\x00
-		S- \x05\x00
-		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
-		S- \x05\x00\x00\x01\x00\x00\x00\x00\x00\x00+OK\r\n
-		C: CAPA
-		S: -ERR
-		C: USER alice
-		S: +OK
-		C: PASS sesame
-		S: +OK
-		C: STAT
-		S: +OK 0 0
-		C: UIDL
-		S: +OK
-		S: .
-		C: LIST
-		S: +OK
-		S: .
-		C: QUIT
-		S: +OK
+		S- \x05\x06
 		EXPECT-EOF
 	X
+}
+
+@test "a connect that fails for now is tried once more" {
+	play_proxy < <(
+		cat <<-'X'
+			C- \x05\x01\x00
+			S- \x05\x00
+			C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+			S- \x05\x06\x00\x01\x00\x00\x00\x00\x00\x00
+			EXPECT-EOF
+			--
+			C- \x05\x01\x00
+			S- \x05\x00
+			C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
+			S- \x05\x00\x00\x01\x00\x00\x00\x00\x00\x00+OK\r\n
+		X
+		login_steps
+		empty_steps
+		echo EXPECT-EOF
+	)
 	rc_proxy "connect_timeout 1"
 	run_poplar -v
 	expect_exit 0
@@ -514,13 +513,7 @@ rc_proxy() {
 }
 
 @test "but only once, and not if that will not help" {
-	play_proxy --repeat <<-'X'
-		C- \x05\x01\x00
-		S- \x05\x00
-		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
-		S- \x05\x06
-		EXPECT-EOF
-	X
+	play_proxy --repeat < <(refusal_for_now)
 	rc_proxy "connect_timeout 1"
 	run_poplar -v
 	expect_exit 75
@@ -534,13 +527,7 @@ rc_proxy() {
 }
 
 @test "what a second try finds is no worse than the first failure" {
-	play_proxy <<-'X'
-		C- \x05\x01\x00
-		S- \x05\x00
-		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
-		S- \x05\x06
-		EXPECT-EOF
-	X
+	play_proxy < <(refusal_for_now)
 	rc_proxy "connect_timeout 1"
 	run_poplar -v
 	expect_exit 75
@@ -549,13 +536,7 @@ rc_proxy() {
 
 @test "at a terminal nobody has to wait for a second try" {
 	command -v expect >/dev/null || skip "expect is not installed"
-	play_proxy --repeat <<-'X'
-		C- \x05\x01\x00
-		S- \x05\x00
-		C- \x05\x01\x00\x03\x0bpop.invalid\x03\xe3
-		S- \x05\x06
-		EXPECT-EOF
-	X
+	play_proxy --repeat < <(refusal_for_now)
 	rc_proxy "connect_timeout 1"
 	run timeout 30 expect -c 'spawn -noecho $env(POPLAR) -v' -c 'expect eof'
 	assert_output --partial "TTL expired"
