@@ -420,6 +420,34 @@ forged_one_by_one() {
 	assert_maildir_equals_box
 }
 
+@test "an answer too many behind a proof, or a word that is none: 76" {
+	local how
+	play < <(
+		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: -ERR' 'C: USER alice' \
+		    'C: PASS sesame' 'C: STAT' 'C: UIDL' 'C: LIST' 'S: +OK' \
+		    'S: +OK' 'S: +OK 1 8' 'S: +OK' 'S: 1 u1' 'S: .' 'S: +OK' \
+		    'S: 1 8' 'S: .' 'C: RETR 1' 'REPEAT 9 QUESTION'
+		answer_of forged
+		printf '%s\n' 'REPEAT 9 ANSWER +OK 1 8' 'S: +OK' DRAIN
+	)
+	rc "pipelining on"
+	run_poplar
+	expect_exit 76
+	assert_played
+	assert_equal "$(delivered)" 0
+	messages 3
+	for how in "pipelining on" "pipelining off"; do
+		serve --size-off 10 --resp 'STAT#1=+OK 3 800' --resp 'STAT=what'
+		rc "$how" "keep off"
+		run_poplar
+		expect_exit 76
+		says "retrieval: the answer to STAT is no reply: what"
+		assert_equal "$(delivered)" 0
+		assert_equal "$(ls "$BOX" | wc -l)" 3
+		stop_server
+	done
+}
+
 @test "the octets of STAT may change with each message, its count may not" {
 	local how octets resp=()
 	messages 5
