@@ -482,3 +482,22 @@ lets_in() {
 	[ ! -e "$HOME/ran" ]
 	[[ $output != *sesame* ]]
 }
+
+@test "passwordeval that is stopped together with poplar is no fault of it" {
+	command -v setsid >/dev/null || skip "setsid is not installed"
+	messages 1
+	serve
+	rc_without_password "passwordeval : >~/began; exec sleep 50"
+	setsid "$POPLAR" </dev/null >"$BATS_TEST_TMPDIR/out" \
+	    2>"$BATS_TEST_TMPDIR/err" 3>&- &
+	RUN=$!
+	pids+=("$RUN")
+	eventually test -e "$HOME/began"
+	kill -TERM -- "-$RUN"
+	finish_poplar
+	case $status in
+	75 | 143) ;;
+	*) expect_exit 75 ;;
+	esac
+	not grep passwordeval "$BATS_TEST_TMPDIR/err"
+}

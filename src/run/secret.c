@@ -384,6 +384,16 @@ search(const struct account *account, int parent, struct err *err)
 	return NULL;
 }
 
+/* A key that stops this run stops a command at its terminal as well: that is
+ * no fault of the command's.  Its end may have come first. */
+static void
+note_stop(struct err *err)
+{
+	wait_let_signals_in(true);
+	wait_let_signals_in(false);
+	wait_check(err);
+}
+
 char *
 secret_get(const struct account *account, int parent, struct err *err)
 {
@@ -397,7 +407,9 @@ secret_get(const struct account *account, int parent, struct err *err)
 		secret = from_descriptor(account, parent, err);
 	else
 		secret = search(account, parent, err);
-	if (secret != NULL)
+	if (secret == NULL)
+		note_stop(err);
+	else
 		log_mask(secret, strlen(secret));
 	return secret;
 }
