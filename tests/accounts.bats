@@ -305,3 +305,22 @@ stop_soon() {
 	[ "$(sed -n 's/^. \(connect\|close\).*/\1/p' "$LOG" | xargs)" = \
 	    "connect close connect close connect close" ]
 }
+
+@test "a reader of standard error that stands still does not keep it running" {
+	messages 3
+	serve
+	rc
+	mkfifo "$BATS_TEST_TMPDIR/errors"
+	exec 8<>"$BATS_TEST_TMPDIR/errors"
+	head -c 65000 /dev/zero >&8
+	"$POPLAR" --debug </dev/null 2>&8 3>&- &
+	RUN=$!
+	pids+=("$RUN")
+	eventually logged QUIT
+	kill -TERM "$RUN"
+	eventually ended "$RUN" || {
+		kill_at_once "$RUN"
+		return 1
+	}
+	assert_maildir_equals_box
+}

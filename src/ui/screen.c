@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #include "ui/screen.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <readpassphrase.h>
 
@@ -129,6 +131,20 @@ print_event(struct screen *screen, size_t index, const char *account,
 	}
 }
 
+/* A reader that stands still holds up the run, but must not keep it from being
+ * stopped: what it does not take then is not said. */
+static bool
+can_be_said(void)
+{
+	struct pollfd errors = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct err ignored;
+
+	while (wait_stop_signal() == 0 &&
+	    wait_for_fd(errors.fd, POLLOUT, WAIT_FOREVER, &ignored) == 0)
+		continue;
+	return wait_stop_signal() == 0 || poll(&errors, 1, 0) != 0;
+}
+
 void
 screen_show(
     void *context, size_t index, const char *account, const struct event *event)
@@ -137,6 +153,8 @@ screen_show(
 
 	if (event->type == EVENT_PLAN)
 		screen->plans[index] = event->counts;
+	if (!can_be_said())
+		return;
 	if (screen->progress == NULL) {
 		print_event(screen, index, account, event);
 		return;
