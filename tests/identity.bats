@@ -448,6 +448,39 @@ forged_one_by_one() {
 	done
 }
 
+@test "without a pipeline, what no proof came for is fetched again" {
+	local i
+	play < <(
+		echo 'S: +OK'
+		login_steps
+		printf '%s\n' 'C: STAT' 'S: +OK 4 36' 'C: UIDL' 'S: +OK' \
+		    'REPEAT 4 S: %d u%d' 'S: .' 'C: LIST' 'S: +OK' \
+		    'REPEAT 4 S: %d 9' 'S: .' 'C: RETR 1'
+		answer_of whole1
+		printf '%s\n' 'REPEAT 9' QUESTION 'ANSWER +OK 4 36' END
+		for i in 2 3 4; do
+			echo "C: RETR $i"
+			answer_of "whole$i"
+		done
+		# The commands have taken two when one reply too many comes.
+		printf '%s\n' QUESTION 'S: +OK' 'REPEAT 8' QUESTION \
+		    'ANSWER +OK 4 36' END DRAIN
+	)
+	rc "pipelining off" "delivery mda cat >>~/taken"
+	run_poplar
+	expect_exit 76
+	says "2 messages of this session cannot be trusted"
+	stop_server
+	for i in 1 2 3 4; do
+		printf 'whole%s\r\n' "$i" >"$BOX/u$i"
+	done
+	serve --port "$PORT"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(sort "$HOME/taken" | uniq -c | xargs)" \
+	    "1 whole1 2 whole2 2 whole3 1 whole4"
+}
+
 @test "the octets of STAT may change with each message, its count may not" {
 	local how octets resp=()
 	messages 5

@@ -315,6 +315,24 @@ poplar_on() {
 	[ "$(retrieved)" = 1 ]
 }
 
+@test "killsize: held to where LIST says less, in octets of the wire" {
+	local octets
+	messages 2
+	octets=$(stat -c %s "$BOX/m0002")
+	serve --resp 'LIST=+OK\r\n1 100\r\n2 100\r\n.'
+	# With its line ends on the disk it were smaller.
+	rc "keep on" "killsize $octets" "skipsize off"
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 0 ]
+	[ -z "$(deleted)" ]
+	rc "keep off" "killsize $octets"
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 0 ]
+	[ -z "$(in_box)" ]
+}
+
 @test "skipsize: what is so large is left alone, until it is allowed" {
 	messages 2
 	message m0003 "large" "$(printf '%3000s' x)"
