@@ -947,6 +947,23 @@ keys() {
 	assert_maildir_equals_box
 }
 
+@test "an end without close_notify behind a whole message: 75" {
+	local n
+	messages 2
+	n=$(wc -c <"$BOX/m0001")
+	# Its status line, and the line that ends it.
+	n=$((n + 3 + $(printf '+OK %s octets\r\n' "$n" | wc -c)))
+	serve_tls server --at 'RETR 1' --cut-after "$n" --cut-hard \
+	    --on-connection 1
+	rc_tls "pipelining off"
+	run_poplar
+	expect_exit 75
+	says "without close_notify"
+	run_poplar
+	expect_exit 0
+	assert_maildir_equals_box
+}
+
 @test "no close_notify after QUIT is nobody's loss" {
 	play_tls < <(
 		printf '%s\n' TLS 'S: +OK'

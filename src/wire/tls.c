@@ -36,8 +36,9 @@ static const char wants_certificate[] =
 struct tls {
 	gnutls_session_t session;
 	int fd;
-	int error;  /* errno of a failed transport */
-	bool ended; /* the transport has no more */
+	int error;   /* errno of a failed transport */
+	int failure; /* of the session, as the library calls it */
+	bool ended;  /* the transport has no more */
 	size_t raw_pos;
 	size_t raw_len;
 	size_t n_first;
@@ -370,8 +371,13 @@ want(const struct tls *tls)
 }
 
 static int
-session_failed(const struct tls *tls, int r, struct err *err)
+session_failed(struct tls *tls, int r, struct err *err)
 {
+	/* The library says only once what happened, perhaps to somebody who
+	 * just had a look. */
+	if (r == GNUTLS_E_INVALID_SESSION && tls->failure != 0)
+		r = tls->failure;
+	tls->failure = r;
 	if (is_cut(tls, r))
 		return err_set(err, ERR_TEMPFAIL,
 		    "the server closed the connection without close_notify");
