@@ -348,7 +348,7 @@ forged_one_by_one() {
 	answer_of whole2
 	echo 'C: RETR 3'
 	answer_of bad
-	guessed 8 QUESTION
+	guessed 3 QUESTION
 	echo 'C: RETR 4'
 	answer_of forged
 	echo 'C: RETR 5'
@@ -356,25 +356,38 @@ forged_one_by_one() {
 	printf '%s\n' 'C: QUIT' 'S: +OK'
 }
 
+# refused HOW: is what plays not believed?
+refused() {
+	rm -rf "$HOME/Maildir" "$HOME/.local"
+	rc "pipelining $1"
+	run_poplar
+	stop_server
+	[ "$status" -eq 76 ] && [ "$(delivered)" -eq 0 ]
+}
+
 @test "nor does one whose pieces come just in time" {
 	local guess guesses
 	for guess in '+OK 5 132' '+OK' '+OK 5 132:+OK' '+OK:+OK 5 132'; do
 		IFS=: read -r -a guesses <<<"$guess"
 		play < <(forged_in_window)
-		rm -rf "$HOME/Maildir" "$HOME/.local"
-		rc "pipelining on"
-		run_poplar
-		expect_exit 76
-		assert_equal "$(delivered)" 0
-		stop_server
-		play < <(forged_one_by_one)
-		rm -rf "$HOME/Maildir" "$HOME/.local"
-		rc "pipelining off"
-		run_poplar
-		expect_exit 76
-		assert_equal "$(delivered)" 0
-		stop_server
+		refused on
+		# Between a question and its answer nothing of a message comes;
+		# if it did, one guess in eight would do, but not each time.
+		for _ in {1..10}; do
+			play < <(forged_one_by_one)
+			refused off && continue 2
+		done
+		return 1
 	done
+}
+
+@test "without pipelining, sizes that lie cost few round trips" {
+	messages 20
+	serve --size-off 10
+	rc "pipelining off"
+	runs
+	assert_maildir_equals_box
+	[ "$(grep -cE 'C: (STAT|NOOP)' "$LOG")" -eq 9 ]
 }
 
 @test "sizes that lie by habit are no way around the proof" {
@@ -457,13 +470,13 @@ forged_one_by_one() {
 		    'REPEAT 4 S: %d u%d' 'S: .' 'C: LIST' 'S: +OK' \
 		    'REPEAT 4 S: %d 9' 'S: .' 'C: RETR 1'
 		answer_of whole1
-		printf '%s\n' 'REPEAT 9' QUESTION 'ANSWER +OK 4 36' END
+		printf '%s\n' 'REPEAT 4' QUESTION 'ANSWER +OK 4 36' END
 		for i in 2 3 4; do
 			echo "C: RETR $i"
 			answer_of "whole$i"
 		done
 		# The commands have taken two when one reply too many comes.
-		printf '%s\n' QUESTION 'S: +OK' 'REPEAT 8' QUESTION \
+		printf '%s\n' QUESTION 'S: +OK' 'REPEAT 3' QUESTION \
 		    'ANSWER +OK 4 36' END DRAIN
 	)
 	rc "pipelining off" "delivery mda cat >>~/taken"

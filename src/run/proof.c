@@ -18,6 +18,11 @@
  * any case: then no row that is answered too early or too late can fit,
  * whatever the coins said.  The octets of STAT prove nothing: some servers
  * count anew what they have given out.
+ *
+ * Without pipelining each question is a round trip, and few of them do: with
+ * one command in flight, an answer that was written beforehand must also come
+ * just then.  One that is here before its question, or together with another,
+ * is unasked input.
  */
 #include "run/proof.h"
 
@@ -32,6 +37,7 @@
  * guessing both. */
 #define TOSSES 16
 #define TOSSES_ALONE 8
+#define TOSSES_IN_TURN 3 /* without pipelining */
 
 bool
 proof_is_frequent(const struct retrieval *r)
@@ -220,11 +226,18 @@ proof_demand(struct retrieval *r, struct err *err)
 	return -1;
 }
 
+static size_t
+count_tosses(const struct retrieval *r)
+{
+	if (!retrieval_is_pipelined(r))
+		return TOSSES_IN_TURN;
+	return r->unproven > 1 ? TOSSES : TOSSES_ALONE;
+}
+
 void
 proof_ask(struct retrieval *r)
 {
-	bool several = retrieval_is_pipelined(r) && r->unproven > 1;
-	size_t n = several ? TOSSES : TOSSES_ALONE;
+	size_t n = count_tosses(r);
 	uint32_t coins = arc4random();
 	struct err never;
 
