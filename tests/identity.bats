@@ -686,6 +686,26 @@ refused() {
 	assert_maildir_equals_box
 }
 
+@test "what no proof stands behind makes no message known" {
+	local how old
+	for how in on off; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		message m1 old
+		serve
+		rc "pipelining $how"
+		runs
+		old=$(as_reply m1)
+		message m1 "new, and longer"
+		again --resp "RETR 1#1=$old\r\n+OK"
+		run_poplar
+		expect_exit 76
+		runs
+		[ "$(delivered)" -eq 2 ]
+		assert_equal "$(grep -rl longer "$HOME/Maildir/new" | wc -l)" 1
+		stop_server
+	done
+}
+
 @test "without TOP what has another size and the same header stays known" {
 	message m1 one
 	serve --no-top

@@ -107,10 +107,10 @@ bool identify_has_top(const struct fetch *fetch);
 struct seen_message *identify_header(struct fetch *fetch,
     const struct listing_message *message, const struct buf *id);
 
-/* identify.c: the known message of the same id that this one is, by its header
- * (0: not known) or else its size; a size that is new is recorded. */
-struct seen_message *identify_claim(struct fetch *fetch,
-    const struct listing_message *message, uint64_t header_hash);
+/* identify.c: record the size that a known message has now, unless header_hash
+ * is 0: nobody has looked at it. */
+void identify_renew(struct fetch *fetch, const struct listing_message *message,
+    uint64_t header_hash);
 
 /* identify.c: give a known message its id, from the state. */
 int identify_name(

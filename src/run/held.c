@@ -38,7 +38,28 @@ find_known(struct retrieval *r, struct received *received)
 
 	if (received->id[0] == '\0')
 		return name_by_header(r, received);
-	return identify_claim(r->fetch, message, received->header);
+	return seen_claim(
+	    r->fetch->seen, received->id, received->header, message->octets);
+}
+
+/* What the state learns of it waits for proof that it was this message which
+ * came: a wrong size would keep the right one away. */
+static void
+remember_known(struct retrieval *r, const struct received *received)
+{
+	r->known = mem_room(r->known, r->n_known, sizeof(*r->known));
+	r->known[r->n_known++] =
+	    (struct retrieval_known){received->message, received->header};
+}
+
+void
+held_renew_known(struct retrieval *r)
+{
+	for (size_t i = 0; i < r->n_known; i++)
+		identify_renew(r->fetch,
+		    retrieval_message(r, r->known[i].message),
+		    r->known[i].header);
+	r->n_known = 0;
 }
 
 static bool
@@ -62,6 +83,7 @@ is_known_after_all(struct retrieval *r, struct received *received)
 	    seen_index(fetch->seen, known);
 	if (!fetch->settings.only_new)
 		return false;
+	remember_known(r, received);
 	described = fetch_describe(fetch, &entry);
 	if (plan_decide(&fetch->settings, &described, &why) == PLAN_DELETE)
 		deletion_add(

@@ -9,6 +9,9 @@
  * many octets; it is dropped if its header shows that it is known. */
 void held_take(struct retrieval *r, uint32_t index, uint64_t octets);
 
+/* All is proven: the state learns the sizes of those that were known. */
+void held_renew_known(struct retrieval *r);
+
 /* Into the batch, as a status line stands behind it; nothing if none is held.
  * A fault of its own is reported.  -1 when the place failed. */
 int held_stage(struct retrieval *r, struct err *err);

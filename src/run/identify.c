@@ -195,22 +195,17 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 	}
 }
 
-struct seen_message *
-identify_claim(
+void
+identify_renew(
     struct fetch *fetch, const struct listing_message *message, uint64_t hash)
 {
-	const char *id = listing_id(&fetch->listing, message);
-	struct seen_message *known =
-	    seen_claim(fetch->seen, id, hash, message->octets);
-	uint32_t index;
+	uint32_t index = seen_of(fetch, message);
 
-	if (known == NULL || hash == 0 ||
-	    message->octets >= SEEN_OCTETS_UNKNOWN ||
-	    known->octets == message->octets)
-		return known;
-	index = seen_index(fetch->seen, known);
-	seen_update(fetch->seen, index, id, message->octets, hash);
-	return seen_at(fetch->seen, index);
+	if (hash == 0 || message->octets >= SEEN_OCTETS_UNKNOWN ||
+	    seen_at(fetch->seen, index)->octets == message->octets)
+		return;
+	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
+	    message->octets, hash);
 }
 
 /* Of all that are known by this id, the one that fits; lost is worse than
@@ -219,10 +214,12 @@ static void
 settle_changed(
     struct fetch *fetch, struct listing_message *message, uint64_t hash)
 {
-	struct seen_message *known = identify_claim(fetch, message, hash);
+	struct seen_message *known = seen_claim(fetch->seen,
+	    listing_id(&fetch->listing, message), hash, message->octets);
 
 	if (known != NULL) {
 		settle(fetch, message, seen_index(fetch->seen, known));
+		identify_renew(fetch, message, hash);
 		return;
 	}
 	message->unsettled = hash == 0;

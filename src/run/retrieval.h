@@ -15,6 +15,12 @@ struct received {
 	char place[DELIVER_PLACE_MAX];
 };
 
+/* One that turned out to be known when it was received. */
+struct retrieval_known {
+	uint32_t message; /* index in listing.messages */
+	uint64_t header;
+};
+
 struct retrieval {
 	struct fetch *fetch;
 	struct deliver *deliver;
@@ -48,6 +54,9 @@ struct retrieval {
 	uint32_t *recorded; /* all of this session */
 	size_t n_recorded;
 	size_t n_proven; /* of these, whatever comes later */
+
+	struct retrieval_known *known; /* the state's sizes are to be renewed */
+	size_t n_known;
 
 	bool holding; /* the newest message awaits proof of step */
 	struct received held;

@@ -124,6 +124,7 @@ retrieval_fetch(struct retrieval *r, struct err *err)
 	if (take_replies(r, err) == -1 || prove_end(r, err) == -1 ||
 	    batch_commit(r, err) == -1)
 		return -1;
+	held_renew_known(r);
 	r->n_proven = r->n_recorded;
 	r->proven = r->next_reply;
 	return 0;
@@ -174,6 +175,7 @@ retrieval_end(struct retrieval *r)
 	batch_clear(r);
 	free(r->batch);
 	free(r->recorded);
+	free(r->known);
 	free(r->refused);
 	free(r->not_given);
 	free(r->due);
