@@ -45,6 +45,22 @@ runs() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "the same after a lost state" {
+	message m1 alarm "the first"
+	serve
+	rc
+	runs
+	rm -r "$HOME/.local"
+	run_poplar
+	expect_exit 0
+	rc "keep off"
+	runs
+	[ -z "$(ls "$BOX")" ]
+	message m1 alarm "the second one"
+	runs
+	[ "$(delivered)" -eq 2 ]
+}
+
 @test "another message of the same size under a known unique-id is not deleted unread" {
 	same_size m1 one
 	serve

@@ -376,15 +376,22 @@ say_plan(const struct fetch *fetch, const struct listing_entry *entry,
 	event_send(fetch->parent, &event);
 }
 
+uint32_t
+fetch_attend(struct fetch *fetch, struct listing_entry *entry)
+{
+	uint32_t index = listing_attend(&fetch->listing, entry);
+
+	fetch->listing.messages[index].octets =
+	    fetch_describe(fetch, entry).octets;
+	return index;
+}
+
 static int
 want(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 {
 	struct fetch_plan *plan = &fetch->plan;
-	uint32_t index = listing_attend(&fetch->listing, entry);
+	uint32_t index = fetch_attend(fetch, entry);
 
-	/* Where it is the recorded one, only the state has it. */
-	fetch->listing.messages[index].octets =
-	    fetch_describe(fetch, entry).octets;
 	plan->wanted =
 	    mem_room(plan->wanted, plan->n_wanted, sizeof(*plan->wanted));
 	plan->wanted[plan->n_wanted++] = index;

@@ -120,6 +120,10 @@ int identify_name(
 struct plan_message fetch_describe(
     const struct fetch *fetch, const struct listing_entry *entry);
 
+/* listing_attend, with the octets of the message: if LIST said the recorded
+ * ones of a known one, they were not kept. */
+uint32_t fetch_attend(struct fetch *fetch, struct listing_entry *entry);
+
 /*
  * retrieve.c: carry out the plan.  Failures of single messages are reported
  * and counted.  -1 when the session is over, or the place failed: then all

@@ -272,7 +272,7 @@ doubt_due(struct fetch *fetch)
 		if (!identify_is_due(fetch, entry) ||
 		    seen_header_hash(fetch->seen, known) == 0)
 			continue;
-		at = listing_attend(listing, entry);
+		at = fetch_attend(fetch, entry);
 		if (listing->messages[at].doubt == LISTING_SURE)
 			listing->messages[at].doubt = LISTING_DUE;
 	}
