@@ -676,6 +676,35 @@ some_delivered() {
 	[ "$(retrieved 3)" = 1 ]
 }
 
+@test "a cut state without TOP: RETR says what the Maildir has" {
+	messages 3
+	serve --no-top
+	rc "uidls_file ~/state"
+	run_poplar
+	sed -i '/^got m000[23]/d' "$HOME/state"
+	truncate -s -1 "$HOME/state"
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 2)" = "2 3" ]
+	assert_maildir_equals_box
+	run_poplar
+	[ -z "$(retrieved 3)" ]
+	[ -z "$output$stderr" ]
+	# The same id and size as one that the state has lost, another header.
+	sed -i '/ m0001 /d' "$HOME/state"
+	truncate -s -1 "$HOME/state"
+	message m0001 "massage 1"
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 4 ]
+	# RETR has confirmed the others: they may go.
+	rc "uidls_file ~/state" "keep off"
+	run_poplar
+	expect_exit 0
+	[ -z "$(ls "$BOX")" ]
+	[ "$(delivered)" -eq 4 ]
+}
+
 @test "a lost state: a message of another size is not taken for known" {
 	messages 2
 	serve

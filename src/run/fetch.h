@@ -107,8 +107,9 @@ bool identify_has_top(const struct fetch *fetch);
 struct seen_message *identify_header(struct fetch *fetch,
     const struct listing_message *message, const struct buf *id);
 
-/* identify.c: record the size that a known message has now, unless header_hash
- * is 0: nobody has looked at it. */
+/* identify.c: record the size that a known message has now, and that it is no
+ * mere guess from the Maildir, unless header_hash is 0: nobody has looked at
+ * it. */
 void identify_renew(struct fetch *fetch, const struct listing_message *message,
     uint64_t header_hash);
 

@@ -200,9 +200,11 @@ identify_renew(
     struct fetch *fetch, const struct listing_message *message, uint64_t hash)
 {
 	uint32_t index = seen_of(fetch, message);
+	const struct seen_message *known = seen_at(fetch->seen, index);
 
 	if (hash == 0 || message->octets >= SEEN_OCTETS_UNKNOWN ||
-	    seen_at(fetch->seen, index)->octets == message->octets)
+	    (known->octets == message->octets &&
+		(known->flags & SEEN_REBUILT) == 0))
 		return;
 	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
 	    message->octets, hash);
@@ -570,8 +572,16 @@ advise_without_uidl(const struct fetch *fetch)
 		    "would end that");
 }
 
-int
-identify_messages(struct fetch *fetch, struct err *err)
+/* Without TOP it is RETR that confirms what was recognised; before that it is
+ * neither known nor lost. */
+static bool
+recognises_late(const struct fetch *fetch)
+{
+	return !fetch->state_was_new && !identify_has_top(fetch);
+}
+
+static int
+identify_by_headers(struct fetch *fetch, struct err *err)
 {
 	static const struct question who_is_nameless = {
 	    is_nameless, name_by_header, NULL};
@@ -582,7 +592,7 @@ identify_messages(struct fetch *fetch, struct err *err)
 	advise_without_uidl(fetch);
 	if (ask(fetch, &who_is_nameless, err) == -1)
 		return -1;
-	if (resume_recognise(fetch, err) == -1)
+	if (!recognises_late(fetch) && resume_recognise(fetch, err) == -1)
 		return -1;
 	doubt_due(fetch);
 	if (prepare_doubts(fetch, err) == -1 ||
@@ -598,4 +608,12 @@ identify_messages(struct fetch *fetch, struct err *err)
 	if (lost > 0 && identify_has_top(fetch))
 		return settle_renumbering(fetch, SUSPECT_SAME_SIZE, err);
 	return 0;
+}
+
+int
+identify_messages(struct fetch *fetch, struct err *err)
+{
+	if (identify_by_headers(fetch, err) == -1)
+		return -1;
+	return recognises_late(fetch) ? resume_recognise(fetch, err) : 0;
 }

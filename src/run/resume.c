@@ -277,6 +277,20 @@ must_confirm(const struct fetch *fetch)
 	return !fetch->state_was_new;
 }
 
+/* That of TOP, or else that of RETR. */
+static void
+leave_to_header(struct fetch *fetch, struct listing_message *message)
+{
+	uint32_t *index = listing_seen(&fetch->listing, message);
+
+	if (identify_has_top(fetch)) {
+		message->doubt = LISTING_DUE;
+		return;
+	}
+	seen_release(fetch->seen, *index);
+	*index = LISTING_NONE;
+}
+
 static bool
 has_unknown(struct listing *listing)
 {
@@ -312,15 +326,14 @@ resume_recognise(struct fetch *fetch, struct err *err)
 	size_t recognised = 0;
 
 	if (must_confirm(fetch) && seen_may_lack(fetch->seen) &&
-	    identify_has_top(fetch) && has_unknown(listing) &&
-	    look_into_place(fetch, err) == -1)
+	    has_unknown(listing) && look_into_place(fetch, err) == -1)
 		return -1;
 	for (size_t i = 0; fetch->n_found > 0 && i < listing->n_messages; i++) {
 		if (!recognise(fetch, &listing->messages[i], recognised))
 			continue;
 		recognised++;
 		if (must_confirm(fetch))
-			listing->messages[i].doubt = LISTING_DUE;
+			leave_to_header(fetch, &listing->messages[i]);
 	}
 	if (recognised > 0) {
 		seen_import_end(fetch->seen);
