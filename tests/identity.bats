@@ -722,6 +722,26 @@ refused() {
 	done
 }
 
+@test "nor do answers to TOP that are one too many" {
+	local how old
+	for how in on off; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		message m1 old
+		serve
+		rc "pipelining $how"
+		runs
+		old=$(as_reply m1)
+		message m1 "new, and longer"
+		again --resp "TOP 1 0#1=$old\r\n+OK"
+		run_poplar
+		expect_exit 76
+		says "top: the server's answers do not fit"
+		runs
+		[ "$(delivered)" -eq 2 ]
+		stop_server
+	done
+}
+
 @test "without TOP what has another size and the same header stays known" {
 	message m1 one
 	serve --no-top

@@ -111,6 +111,10 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 			question->answer(fetch, &messages[chosen[i]], hash,
 			    question->context);
 	}
+	/* What was learned then is not written down. */
+	if (status == 0 && client_unasked_input(fetch->session.client))
+		status = err_set(err, ERR_PROTOCOL,
+		    "the server's answers do not fit what was asked");
 	msg_free(msg);
 	free(chosen);
 	return status == 0 ? 0 : err_prefix(err, "top");
