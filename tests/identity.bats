@@ -722,6 +722,29 @@ refused() {
 	done
 }
 
+@test "nor is what follows a known message in another size, and the line breaks" {
+	local old forged
+	same_size m2 old
+	serve --no-top
+	rc "pipelining on"
+	runs
+	old=$(as_reply m2)
+	same_size m3 "forged"
+	forged=$(as_reply m3)
+	same_size m1 "good 1"
+	message m2 "new, and of another size"
+	same_size m3 "good 3"
+	same_size m4 "good 4"
+	again --no-top --resp "RETR 2#1=$old\r\n$forged" \
+	    --at "RETR 3" --cut-after 0 --on-connection 1
+	run_poplar
+	expect_exit 75
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 5 ]
+	[ "$(grep -rl 'Subject: good' "$HOME/Maildir/new" | wc -l)" -eq 3 ]
+}
+
 @test "nor do answers to TOP that are one too many" {
 	local how old
 	for how in on off; do

@@ -106,8 +106,11 @@ held_take(struct retrieval *r, uint32_t index, uint64_t octets)
 	r->holding = true;
 	r->inexact = r->inexact || !is_exact;
 	r->unmeasured = r->unmeasured || (!is_exact && !held_is_suspect(r));
-	if (is_known_after_all(r, &r->held))
-		held_drop(r);
+	if (!is_known_after_all(r, &r->held))
+		return;
+	/* What is dropped does not stop the pipeline for a proof. */
+	r->unmeasured = r->unmeasured || !is_exact;
+	held_drop(r);
 }
 
 void
