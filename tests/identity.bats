@@ -843,6 +843,19 @@ refused() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "without UIDL and TOP one of two with a header was deleted: none comes again" {
+	printf 'Subject: alarm\r\n\r\nfirst\r\n' >"$BOX/m1"
+	printf 'Subject: alarm\r\n\r\nthe second\r\n' >"$BOX/m2"
+	serve --no-uidl --no-top --resp 'DELE 2#1=-ERR no'
+	rc "keep off"
+	run_poplar
+	expect_exit 75
+	[ "$(ls "$BOX")" = m2 ]
+	run_poplar
+	[ "$(delivered)" -eq 2 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "a few messages with new or each other's unique-ids do not come again" {
 	local how
 	for how in 'm0002 n2\nm0005 n5' 'm0002 m0005\nm0005 m0002'; do

@@ -102,10 +102,10 @@ bool identify_is_due(struct fetch *fetch, const struct listing_entry *entry);
 /* identify.c: can headers be had? */
 bool identify_has_top(const struct fetch *fetch);
 
-/* identify.c: the known message with the header that is the id, if it can be
- * this one: one that was deleted must have had the same size. */
-struct seen_message *identify_header(struct fetch *fetch,
-    const struct listing_message *message, const struct buf *id);
+/* identify.c: call a message by its header, and find the known one that it can
+ * be: one that was deleted must have had the same size.  NULL: none. */
+struct seen_message *identify_header(
+    struct fetch *fetch, struct listing_message *message, uint64_t header_hash);
 
 /* identify.c: record the size that a known message has now, and that it is no
  * mere guess from the Maildir, unless header_hash is 0: nobody has looked at

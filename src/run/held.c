@@ -15,15 +15,11 @@ name_by_header(struct retrieval *r, struct received *received)
 {
 	struct listing_message *message =
 	    retrieval_message(r, received->message);
-	struct seen_message *known;
-	struct buf id = {0};
+	struct seen_message *known =
+	    identify_header(r->fetch, message, received->header);
 
-	seen_id_of_header(&id, received->header);
-	known = identify_header(r->fetch, message, &id);
 	free(received->id);
-	received->id = mem_dup(buf_string(&id));
-	listing_set_id(&r->fetch->listing, message, &id);
-	buf_free(&id);
+	received->id = mem_dup(listing_id(&r->fetch->listing, message));
 	return known;
 }
 

@@ -130,18 +130,35 @@ is_nameless(struct fetch *fetch, const struct listing_message *message,
 	return seen_of(fetch, message) == LISTING_NONE && message->id == 0;
 }
 
-struct seen_message *
-identify_header(struct fetch *fetch, const struct listing_message *message,
-    const struct buf *id)
+/* What was deleted, and is back in another size, is not it. */
+static bool
+may_be_it(
+    const struct seen_message *known, const struct listing_message *message)
 {
-	struct seen_message *known = seen_match(fetch->seen, id->data, id->len);
-
-	if (known == NULL || (known->flags & SEEN_DELETED) == 0 ||
+	return (known->flags & SEEN_DELETED) == 0 ||
 	    known->octets == SEEN_OCTETS_UNKNOWN ||
-	    known->octets == message->octets)
-		return known;
-	seen_release(fetch->seen, seen_index(fetch->seen, known));
-	return NULL;
+	    known->octets == message->octets;
+}
+
+struct seen_message *
+identify_header(
+    struct fetch *fetch, struct listing_message *message, uint64_t hash)
+{
+	struct seen_message *known;
+	struct buf id = {0};
+
+	seen_id_of_header(&id, hash);
+	listing_set_id(&fetch->listing, message, &id);
+	known = seen_match(fetch->seen, id.data, id.len);
+	if (known != NULL && !may_be_it(known, message)) {
+		seen_release(fetch->seen, seen_index(fetch->seen, known));
+		known = NULL;
+	}
+	/* Of several with this header another one may fit. */
+	if (known == NULL && message->octets < SEEN_OCTETS_UNKNOWN)
+		known = seen_claim(fetch->seen, id.data, hash, message->octets);
+	buf_free(&id);
+	return known;
 }
 
 static void
@@ -149,17 +166,13 @@ name_by_header(struct fetch *fetch, struct listing_message *message,
     uint64_t hash, void *context)
 {
 	struct seen_message *known;
-	struct buf id = {0};
 
 	(void)context;
 	if (hash == 0)
 		return;
-	seen_id_of_header(&id, hash);
-	listing_set_id(&fetch->listing, message, &id);
-	known = identify_header(fetch, message, &id);
+	known = identify_header(fetch, message, hash);
 	if (known != NULL)
 		settle(fetch, message, seen_index(fetch->seen, known));
-	buf_free(&id);
 }
 
 /* A known id, but perhaps another message. */
