@@ -705,6 +705,72 @@ some_delivered() {
 	[ "$(delivered)" -eq 4 ]
 }
 
+# cut_state: the state lacks m0001 and its end; the server has another message
+# of its size under that unique-id.
+cut_state() {
+	sed -i '/ m0001 /d' "$HOME/state"
+	truncate -s -1 "$HOME/state"
+	message m0001 "massage 1"
+}
+
+@test "a cut state: what no header has confirmed yet is not known" {
+	messages 3
+	serve --no-top
+	rc "uidls_file ~/state"
+	run_poplar
+	# The line breaks before RETR can tell.
+	cut_state
+	message m0000 "new"
+	stop_server
+	serve --port "$PORT" --no-top --at 'RETR 2' --cut-after 0 \
+	    --on-connection 1
+	run_poplar
+	expect_exit 75
+	[ "$(delivered)" -eq 4 ]
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 5 ]
+	# There is not enough room in the session for it, nor for others.
+	sed -i '/ m0003 /d' "$HOME/state"
+	cut_state
+	message m0001 "mistake 1"
+	message m0000 "newer"
+	rc "uidls_file ~/state" "max_messages 1"
+	run_poplar
+	[ "$(delivered)" -eq 6 ]
+	run_poplar
+	[ "$(delivered)" -eq 7 ]
+	grep -rq mistake "$HOME/Maildir/new"
+	run_poplar
+	expect_exit 0
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	[ "$(delivered)" -eq 7 ]
+	rc "uidls_file ~/state" "keep off"
+	run_poplar
+	expect_exit 0
+	[ -z "$(ls "$BOX")" ]
+	[ "$(delivered)" -eq 7 ]
+}
+
+@test "a cut state, and TOP is refused: RETR tells" {
+	messages 3
+	serve --resp 'TOP=-ERR no'
+	rc "uidls_file ~/state"
+	run_poplar
+	sed -i '/ m0002 /d' "$HOME/state"
+	cut_state
+	run_poplar
+	expect_exit 0
+	[ "$(delivered)" -eq 4 ]
+	grep -rq massage "$HOME/Maildir/new"
+	run_poplar
+	expect_exit 0
+	[ -z "$output$stderr" ]
+	[ "$(delivered)" -eq 4 ]
+}
+
 @test "a lost state: a message of another size is not taken for known" {
 	messages 2
 	serve

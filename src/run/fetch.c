@@ -591,6 +591,14 @@ note_session(struct fetch *fetch)
 	    (unsigned long long)listing->count, listing->n);
 }
 
+static void
+end_well(struct fetch *fetch)
+{
+	resume_confirmed(fetch);
+	note_session(fetch);
+	resume_leave_unconfirmed(fetch);
+}
+
 static int
 carry_out(struct fetch *fetch, struct err *err)
 {
@@ -600,7 +608,7 @@ carry_out(struct fetch *fetch, struct err *err)
 	if (!is_dry(fetch)) {
 		status = retrieve_messages(fetch, err);
 		if (status == 0)
-			note_session(fetch);
+			end_well(fetch);
 		if (seen_flush(fetch->seen, false, &flush_err) == -1 &&
 		    status == 0) {
 			*err = flush_err;

@@ -67,6 +67,8 @@ struct fetch {
 	bool state_was_new;
 	struct resume_found *found; /* by rising tag */
 	size_t n_found;
+	bool confirming;     /* what was recognised waits for its header */
+	uint32_t recognised; /* index of the first of these in the state */
 };
 
 /*
@@ -89,6 +91,12 @@ int resume_state(struct fetch *fetch, struct err *err);
  * Maildir holds already, in the latter case to be confirmed by its header.
  * After the messages got their ids. */
 int resume_recognise(struct fetch *fetch, struct err *err);
+
+/* resume.c: does this message of the state still need its header to confirm
+ * it?  And the end of that, before and behind the note of a good session. */
+bool resume_is_unconfirmed(const struct fetch *fetch, uint32_t index);
+void resume_confirmed(struct fetch *fetch);
+void resume_leave_unconfirmed(struct fetch *fetch);
 void resume_free(struct fetch *fetch);
 
 /* identify.c: settle who is who (PRODUCT section 8) where the listing leaves

@@ -197,8 +197,14 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 	    (seen_at(fetch->seen, index)->flags & SEEN_REBUILT) != 0;
 
 	message->doubt = LISTING_SURE;
-	if (hash == 0 || recorded == 0)
+	if (hash == 0 || recorded == 0) {
+		/* RETR will tell. */
+		if (resume_is_unconfirmed(fetch, index)) {
+			seen_release(fetch->seen, index);
+			settle(fetch, message, LISTING_NONE);
+		}
 		return;
+	}
 	if (hash != recorded) {
 		if (was_rebuilt)
 			seen_undo(fetch->seen, index);
@@ -338,11 +344,13 @@ identify_name(
 /* A server that gave all its messages new unique-ids. */
 
 static bool
-counts_as_lost(const struct seen_message *message)
+counts_as_lost(const struct fetch *fetch, uint32_t index)
 {
+	const struct seen_message *message = seen_at(fetch->seen, index);
+
 	return (message->flags & (SEEN_MATCHED | SEEN_DELETED | SEEN_UNDONE)) ==
 	    0 &&
-	    message->missing == 0;
+	    message->missing == 0 && !resume_is_unconfirmed(fetch, index);
 }
 
 static size_t
@@ -354,7 +362,7 @@ count_lost(const struct fetch *fetch, size_t *listed)
 	for (uint32_t i = 0; i < seen_count(fetch->seen); i++) {
 		const struct seen_message *message = seen_at(fetch->seen, i);
 
-		lost += counts_as_lost(message);
+		lost += counts_as_lost(fetch, i);
 		*listed += (message->flags & SEEN_MATCHED) != 0;
 	}
 	return lost;
@@ -434,7 +442,7 @@ may_be_another(
 {
 	return renumbering->suspects == SUSPECT_NAMELESS
 	    ? lost_its_header_as_name(fetch, index)
-	    : counts_as_lost(seen_at(fetch->seen, index));
+	    : counts_as_lost(fetch, index);
 }
 
 static void

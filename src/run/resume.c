@@ -328,6 +328,7 @@ resume_recognise(struct fetch *fetch, struct err *err)
 	if (must_confirm(fetch) && seen_may_lack(fetch->seen) &&
 	    has_unknown(listing) && look_into_place(fetch, err) == -1)
 		return -1;
+	fetch->recognised = (uint32_t)seen_count(fetch->seen);
 	for (size_t i = 0; fetch->n_found > 0 && i < listing->n_messages; i++) {
 		if (!recognise(fetch, &listing->messages[i], recognised))
 			continue;
@@ -336,10 +337,43 @@ resume_recognise(struct fetch *fetch, struct err *err)
 			leave_to_header(fetch, &listing->messages[i]);
 	}
 	if (recognised > 0) {
-		seen_import_end(fetch->seen);
+		fetch->confirming = must_confirm(fetch);
+		if (!fetch->confirming)
+			seen_import_end(fetch->seen);
 		tell_recognised(fetch, recognised);
 	}
 	return 0;
+}
+
+bool
+resume_is_unconfirmed(const struct fetch *fetch, uint32_t index)
+{
+	const uint64_t both = SEEN_REBUILT | SEEN_UNDONE;
+
+	return fetch->confirming && index >= fetch->recognised &&
+	    (seen_at(fetch->seen, index)->flags & both) == SEEN_REBUILT;
+}
+
+void
+resume_confirmed(struct fetch *fetch)
+{
+	size_t n = seen_count(fetch->seen);
+	uint32_t i = fetch->recognised;
+
+	while (i < n && !resume_is_unconfirmed(fetch, i))
+		i++;
+	if (!fetch->confirming || i < n)
+		return;
+	seen_import_end(fetch->seen);
+	fetch->confirming = false;
+}
+
+/* Behind the session this tells the next run that records may be missing. */
+void
+resume_leave_unconfirmed(struct fetch *fetch)
+{
+	if (fetch->confirming)
+		seen_import_undo(fetch->seen);
 }
 
 void

@@ -351,7 +351,8 @@ apply_login_delay(
 	seen->void_lines++;
 }
 
-/* An import that has no end has not happened. */
+/* An import that has no end has not happened.  What the quarantine got since it
+ * began is none of it. */
 static void
 give_up_import(struct seen *seen)
 {
@@ -360,7 +361,8 @@ give_up_import(struct seen *seen)
 	if (!seen->importing)
 		return;
 	for (uint64_t i = seen->import_from; i < seen->n_messages; i++)
-		if ((seen->messages[i].flags & kinds) != 0)
+		if ((seen->messages[i].flags & kinds) != 0 &&
+		    (seen->messages[i].flags & SEEN_QUARANTINED) == 0)
 			seen->messages[i].flags |= SEEN_UNDONE;
 	seen->void_lines += seen->lines - seen->import_line;
 	seen->importing = false;

@@ -272,7 +272,7 @@ seen_import_mpop(
 	if (list.begun && status == 0)
 		seen_import_end(seen);
 	else if (list.begun)
-		journal_undo_import(seen);
+		seen_import_undo(seen);
 	*count = status == 0 ? list.count : 0;
 	return status;
 }

@@ -276,9 +276,6 @@ void journal_give_up_strays(struct seen *seen);
  * fields, a blank between each two. */
 void journal_record_ids(struct seen *seen, const char *ids, size_t n);
 
-/* One that has failed in this run is broken as well. */
-void journal_undo_import(struct seen *seen);
-
 /* Rewrite the file without what is dead, if that is worth it and possible. */
 void journal_compact(struct seen *seen);
 

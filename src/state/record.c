@@ -209,7 +209,7 @@ seen_import_end(struct seen *seen)
 }
 
 void
-journal_undo_import(struct seen *seen)
+seen_import_undo(struct seen *seen)
 {
 	end_record(seen, begin_record(seen, "import-undone"));
 }

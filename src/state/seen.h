@@ -215,6 +215,9 @@ void seen_blame(struct seen *seen, const char *id);
  */
 void seen_import_begin(struct seen *seen, const char *source);
 void seen_import_end(struct seen *seen);
+
+/* Instead of the end: none counts but those that were updated since. */
+void seen_import_undo(struct seen *seen);
 uint32_t seen_imported(struct seen *seen, const char *id, uint64_t octets,
     uint64_t header_hash, time_t when, unsigned int flag);
 

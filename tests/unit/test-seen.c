@@ -1457,6 +1457,33 @@ test_broken_import(void)
 }
 
 static void
+test_undone_import(void)
+{
+	struct seen *seen;
+	uint32_t index;
+
+	fresh();
+	seen = open_seen();
+	deliver(seen, "u1", 1);
+	seen_import_begin(seen, "maildir");
+	seen_imported(seen, "u2", 1, 1, 1, SEEN_REBUILT);
+	index = seen_imported(seen, "u3", 1, 1, 1, SEEN_REBUILT);
+	seen_batch(seen, "maildir /q", "");
+	seen_quarantined(seen, "u4", 1, 1, "place");
+	seen_published(seen);
+	seen_update(seen, index, "u3", 1, 1);
+	seen_session_done(seen, 4, 4);
+	seen_import_undo(seen);
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(match(seen, "u1") != NULL && match(seen, "u2") == NULL &&
+		match(seen, "u3") != NULL && match(seen, "u4") != NULL,
+	    "an import that is undone keeps what was updated, and no more");
+	tap_ok(seen_may_lack(seen), "and records may be missing");
+	seen_close(seen);
+}
+
+static void
 test_failures(void)
 {
 	struct rlimit limit, small;
@@ -1771,6 +1798,7 @@ main(void)
 	test_ids_in_a_line();
 	test_cut_import();
 	test_broken_import();
+	test_undone_import();
 	test_failures();
 	test_tag();
 	test_troubles();
