@@ -124,6 +124,29 @@ in_box() {
 	[ "$(delivered)" -eq 3 ]
 }
 
+@test "keep off: so they are of what was imported, which does not come then" {
+	messages 3
+	mpop_list >"$HOME/list" <<-EOF
+		m0001 1
+		m0002 1
+		m0003 1
+	EOF
+	serve --no-delete
+	rc "keep off" "uidls_file ~/list"
+	run_poplar
+	expect_exit 0
+	[ "$(deleted)" = "1 2 3" ]
+	run_poplar
+	expect_exit 0
+	[ -z "$(retrieved 2)" ]
+	[ "$(deleted 2)" = "1 2 3" ]
+	# Nor is another message taken for one of them.
+	message m0002 "message 2" "Another one."
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 3)" = 2 ]
+}
+
 @test "keep off: a cut before QUIT is answered is a warning, not a failure" {
 	messages 3
 	serve --at QUIT --cut-after 0 --no-delete --on-connection 1

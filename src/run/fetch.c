@@ -108,6 +108,7 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 		return -1;
 	}
 	fetch->listing.list_waits = list_may_wait(fetch);
+	fetch->listing.wants_sizes = fetch->account->keep == CONF_KEEP_OFF;
 	if (login_queue(session, secret, err) == -1)
 		return -1;
 	if (login_may_queue_ahead(session) &&

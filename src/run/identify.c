@@ -202,6 +202,8 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 		if (resume_is_unconfirmed(fetch, index)) {
 			seen_release(fetch->seen, index);
 			settle(fetch, message, LISTING_NONE);
+		} else if (!was_rebuilt) {
+			identify_renew(fetch, message, hash);
 		}
 		return;
 	}
@@ -282,6 +284,16 @@ identify_is_due(struct fetch *fetch, const struct listing_entry *entry)
 	return plan_decide(&fetch->settings, &message, &why) == PLAN_DELETE;
 }
 
+/* Or will it, from now on?  What was imported and is deleted has to be known by
+ * it, should the server have lost the deletion. */
+static bool
+tells_by_header(struct fetch *fetch, uint32_t index)
+{
+	return (fetch->listing.wants_sizes &&
+		   (seen_at(fetch->seen, index)->flags & SEEN_IMPORTED) != 0) ||
+	    seen_header_hash(fetch->seen, index) != 0;
+}
+
 /* What is to be deleted is looked at first. */
 static void
 doubt_due(struct fetch *fetch)
@@ -295,7 +307,7 @@ doubt_due(struct fetch *fetch)
 		uint32_t at, known = listing_known(listing, entry);
 
 		if (!identify_is_due(fetch, entry) ||
-		    seen_header_hash(fetch->seen, known) == 0)
+		    !tells_by_header(fetch, known))
 			continue;
 		at = fetch_attend(fetch, entry);
 		if (listing->messages[at].doubt == LISTING_SURE)

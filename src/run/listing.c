@@ -342,7 +342,8 @@ take_size(struct listing *listing, struct seen *seen,
 
 		changed = recorded != SEEN_OCTETS_UNKNOWN &&
 		    octets < SEEN_OCTETS_UNKNOWN && recorded != octets;
-		if (!changed && !entry->needs_attention)
+		if (!changed && !entry->needs_attention &&
+		    (recorded != SEEN_OCTETS_UNKNOWN || !listing->wants_sizes))
 			return;
 	}
 	/* Apart: it may move what messages points to. */

@@ -49,8 +49,10 @@ struct listing {
 	uint64_t count; /* as STAT says */
 	uint64_t octets;
 	uint64_t octets_listed; /* by LIST, together */
-	bool list_waits; /* until it turns out to be needed; for the caller to
-			    set before listing_queue */
+	bool list_waits;  /* until it turns out to be needed; for the caller to
+			     set before listing_queue */
+	bool wants_sizes; /* of messages, too, whose recorded one is unknown;
+			     for the caller to set as well */
 	bool list_asked;
 	bool has_uidl;
 	bool has_sizes;
