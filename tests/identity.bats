@@ -893,6 +893,18 @@ refused() {
 	[ "$(count_logged TOP)" -eq 1 ]
 }
 
+@test "the header of one that left says nothing without a Message-ID" {
+	messages 3
+	printf 'Subject: cron\r\n\r\none\r\n' >"$BOX/m9"
+	serve
+	rc
+	runs
+	rm "$BOX/m9"
+	printf 'Subject: cron\r\n\r\ntwo\r\n' >"$BOX/new"
+	runs
+	[ "$(delivered)" -eq 5 ]
+}
+
 @test "UIDL refused for the moment does not make everything new" {
 	messages 3
 	serve

@@ -39,7 +39,8 @@ struct msg {
 		BLANK_LINE, /* so far */
 		PAST_HEADER,
 	} state;
-	bool excluded;		/* the field is not hashed */
+	bool excluded; /* the field is not hashed */
+	bool has_message_id;
 	struct address *reader; /* the field is an address that is wanted */
 	struct address return_path;
 	struct address from;
@@ -91,6 +92,7 @@ msg_begin(struct msg *msg)
 	msg->hash = 0;
 	msg->state = LINE_START;
 	msg->excluded = false;
+	msg->has_message_id = false;
 	msg->reader = NULL;
 	msg->return_path = (struct address){.state = ADDRESS_PLAIN};
 	msg->from = (struct address){.state = ADDRESS_PLAIN};
@@ -269,7 +271,9 @@ field_begin(struct msg *msg)
 	for (size_t i = 0; i < N_REWRITTEN; i++)
 		if (name_is(msg, n, rewritten_by_servers[i]))
 			msg->excluded = true;
-	if (name_is(msg, n, "Return-Path"))
+	if (name_is(msg, n, "Message-ID"))
+		msg->has_message_id = true;
+	else if (name_is(msg, n, "Return-Path"))
 		msg->reader = &msg->return_path;
 	else if (name_is(msg, n, "From"))
 		msg->reader = &msg->from;
@@ -408,6 +412,12 @@ msg_header_hash(struct msg *msg)
 {
 	finish(msg);
 	return msg->hash;
+}
+
+bool
+msg_has_message_id(const struct msg *msg)
+{
+	return msg->has_message_id;
 }
 
 uint64_t

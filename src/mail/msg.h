@@ -29,6 +29,10 @@ void msg_feed(struct msg *msg, const char *data, size_t n);
  */
 uint64_t msg_header_hash(struct msg *msg);
 
+/* Has the header a Message-ID, which no two messages share (RFC 5322, section
+ * 3.6.4)? */
+bool msg_has_message_id(const struct msg *msg);
+
 /* Bytes of the message fed since msg_begin. */
 uint64_t msg_size(const struct msg *msg);
 

@@ -19,6 +19,7 @@ struct question {
 	void (*answer)(struct fetch *fetch, struct listing_message *message,
 	    uint64_t hash, void *context);
 	void *context;
+	bool needs_message_id; /* a header without one tells nothing */
 };
 
 static uint32_t
@@ -107,6 +108,8 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 	for (size_t i = 0; i < n && status == 0; i++) {
 		if (can_ask)
 			status = read_header(fetch, msg, &hash, err);
+		if (question->needs_message_id && !msg_has_message_id(msg))
+			hash = 0;
 		if (status == 0)
 			question->answer(fetch, &messages[chosen[i]], hash,
 			    question->context);
@@ -390,7 +393,8 @@ struct lost {
 enum suspects {
 	SUSPECT_ALL,	   /* most are lost: the server renumbered */
 	SUSPECT_NAMELESS,  /* as some were called by their header so far */
-	SUSPECT_SAME_SIZE, /* those that have the size of a lost one */
+	SUSPECT_SAME_SIZE, /* those that have the size of a lost one; a
+			      Message-ID must say that it is no other */
 };
 
 struct renumbering {
@@ -563,7 +567,12 @@ static int
 settle_renumbering(struct fetch *fetch, enum suspects suspects, struct err *err)
 {
 	struct renumbering renumbering = {.suspects = suspects};
-	const struct question question = {is_suspect, recognise, &renumbering};
+	const struct question question = {
+	    .concerns = is_suspect,
+	    .answer = recognise,
+	    .context = &renumbering,
+	    .needs_message_id = suspects == SUSPECT_SAME_SIZE,
+	};
 	int status;
 
 	collect_lost(fetch, &renumbering);
@@ -621,9 +630,9 @@ static int
 identify_by_headers(struct fetch *fetch, struct err *err)
 {
 	static const struct question who_is_nameless = {
-	    is_nameless, name_by_header, NULL};
+	    .concerns = is_nameless, .answer = name_by_header};
 	static const struct question who_changed = {
-	    is_doubtful, settle_doubt, NULL};
+	    .concerns = is_doubtful, .answer = settle_doubt};
 	size_t lost, listed;
 
 	advise_without_uidl(fetch);
