@@ -702,16 +702,21 @@ refused() {
 	assert_maildir_equals_box
 }
 
+# m1 is delivered, and is a longer one now; $old is what it was, as a reply.
+one_that_grows() {
+	rm -rf "$HOME/Maildir" "$HOME/.local"
+	message m1 old
+	serve
+	rc "pipelining $how"
+	runs
+	old=$(as_reply m1)
+	message m1 "new, and longer"
+}
+
 @test "what no proof stands behind makes no message known" {
 	local how old
 	for how in on off; do
-		rm -rf "$HOME/Maildir" "$HOME/.local"
-		message m1 old
-		serve
-		rc "pipelining $how"
-		runs
-		old=$(as_reply m1)
-		message m1 "new, and longer"
+		one_that_grows
 		again --resp "RETR 1#1=$old\r\n+OK"
 		run_poplar
 		expect_exit 76
@@ -748,13 +753,7 @@ refused() {
 @test "nor do answers to TOP that are one too many" {
 	local how old
 	for how in on off; do
-		rm -rf "$HOME/Maildir" "$HOME/.local"
-		message m1 old
-		serve
-		rc "pipelining $how"
-		runs
-		old=$(as_reply m1)
-		message m1 "new, and longer"
+		one_that_grows
 		again --resp "TOP 1 0#1=$old\r\n+OK"
 		run_poplar
 		expect_exit 76

@@ -65,28 +65,32 @@ proof_settle_refusals(struct retrieval *r)
 	r->n_not_given = 0;
 }
 
-/* An answer to STAT, the same as at first.  Some servers count anew when they
- * give out unique-ids, as their LIST shows. */
+/* Does it say what only STAT says?  NOOP may be refused: not all servers know
+ * it. */
 static bool
-is_same_stat(const struct listing *listing, const struct client_reply *reply)
+has_count(const struct retrieval *r, const struct client_reply *reply,
+    uint64_t *octets)
 {
-	uint64_t count, octets;
+	uint64_t count;
 
 	return reply->ok &&
-	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
-	    count == listing->count &&
-	    (octets == listing->octets || octets == listing->octets_listed);
+	    parse_stat(reply->text, reply->text_len, &count, octets) &&
+	    count == r->fetch->listing.count;
 }
 
-/* Where one message is all there is, its number and size may be the same. */
+/* Where one message is all there is, its number and size may be the same.  Some
+ * servers count octets anew when they give out unique-ids, as their LIST
+ * shows. */
 bool
 proof_answers_stat(const struct retrieval *r, const struct client_reply *reply)
 {
 	const struct listing *listing = &r->fetch->listing;
+	uint64_t octets;
 
 	return listing->count > 1 &&
 	    listing->octets != LISTING_OCTETS_UNKNOWN &&
-	    is_same_stat(listing, reply);
+	    has_count(r, reply, &octets) &&
+	    (octets == listing->octets || octets == listing->octets_listed);
 }
 
 bool
@@ -95,18 +99,6 @@ proof_is_next(const struct retrieval *r)
 	enum client_command next = client_next(retrieval_client(r));
 
 	return next == CMD_STAT || next == CMD_NOOP;
-}
-
-/* Does it say what only STAT says?  NOOP may be refused: not all servers know
- * it. */
-static bool
-has_count(const struct retrieval *r, const struct client_reply *reply)
-{
-	uint64_t count, octets;
-
-	return reply->ok &&
-	    parse_stat(reply->text, reply->text_len, &count, &octets) &&
-	    count == r->fetch->listing.count;
 }
 
 static int
@@ -133,8 +125,9 @@ proof_take(
     struct retrieval *r, const struct client_reply *reply, struct err *err)
 {
 	bool was_unmeasured = r->unmeasured;
+	uint64_t octets;
 
-	if (has_count(r, reply) != (reply->command == CMD_STAT))
+	if (has_count(r, reply, &octets) != (reply->command == CMD_STAT))
 		return refute(r, err);
 	if (proof_is_next(r))
 		return 0;
