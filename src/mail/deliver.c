@@ -43,6 +43,12 @@ deliver_close(struct deliver *deliver)
 		deliver->backend->close(deliver);
 }
 
+bool
+deliver_wants_tag(const struct deliver *deliver)
+{
+	return deliver->backend->scan != NULL;
+}
+
 int
 deliver_begin(struct deliver *deliver, const struct deliver_message *message,
     struct err *err)

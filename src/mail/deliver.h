@@ -38,7 +38,8 @@ struct deliver_params {
 
 /* What is known of a message before its first byte. */
 struct deliver_message {
-	const char *tag; /* 16 hexadecimal digits that stand for its UID */
+	const char *tag; /* 16 hexadecimal digits that stand for its UID; only
+			    where deliver_wants_tag */
 	const char *uid; /* %-encoded */
 };
 
@@ -79,6 +80,9 @@ struct deliver *deliver_open(
 
 /* Drops what was not published, releases, frees; NULL is nothing to do. */
 void deliver_close(struct deliver *deliver);
+
+/* Are messages to be found again by their tags (deliver_scan)? */
+bool deliver_wants_tag(const struct deliver *deliver);
 
 int deliver_begin(struct deliver *deliver,
     const struct deliver_message *message, struct err *err);

@@ -79,8 +79,10 @@ begin(
 	struct deliver_message what = {.uid = id};
 	char tag[17];
 
-	seen_tag(r->fetch->seen, id, tag);
-	what.tag = tag;
+	if (deliver_wants_tag(r->deliver)) {
+		seen_tag(r->fetch->seen, id, tag);
+		what.tag = tag;
+	}
 	msg_begin(r->msg);
 	r->is_over_cap = false;
 	r->n_first = 0;

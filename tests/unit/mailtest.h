@@ -126,7 +126,8 @@ __attribute__((unused)) static int
 stage(struct deliver *deliver, const struct buf *message, size_t piece,
     char place[DELIVER_PLACE_MAX], struct err *err)
 {
-	const struct deliver_message about = {.tag = TAG, .uid = "u%201"};
+	const struct deliver_message about = {
+	    .tag = deliver_wants_tag(deliver) ? TAG : NULL, .uid = "u%201"};
 	const struct deliver_facts facts = {
 	    .wire_octets = message->len + 7, .sender = "me@example.org"};
 	int status = deliver_begin(deliver, &about, err);

@@ -119,7 +119,7 @@ test_quoting(void)
 static void
 test_from_line(void)
 {
-	const struct deliver_message about = {.tag = TAG, .uid = "1"};
+	const struct deliver_message about = {.uid = "1"};
 	const struct deliver_facts facts = {.sender = ""};
 	char place[DELIVER_PLACE_MAX], line[128] = "";
 	struct tm tm = {0};
@@ -185,7 +185,7 @@ test_large(void)
 {
 	static const size_t sizes[] = {
 	    10, 1 << 20, 5, 6 << 20, 700000, 700000, 20};
-	const struct deliver_message about = {.tag = TAG, .uid = "1"};
+	const struct deliver_message about = {.uid = "1"};
 	char place[DELIVER_PLACE_MAX];
 	struct buf one = {0}, expected = {0}, file;
 	struct err err;

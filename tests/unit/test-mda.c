@@ -99,7 +99,7 @@ test_delivery(void)
 static void
 test_abort(void)
 {
-	const struct deliver_message about = {.tag = TAG, .uid = "1"};
+	const struct deliver_message about = {.uid = "1"};
 	struct err err;
 	struct deliver *deliver = open_mda("touch ran", 20000, &err);
 
@@ -137,7 +137,7 @@ static int
 stage_more(struct deliver *deliver, const char *uid, const char *text,
     const char *sender)
 {
-	const struct deliver_message about = {.tag = TAG, .uid = uid};
+	const struct deliver_message about = {.uid = uid};
 	const struct deliver_facts facts = {.sender = sender, .more = true};
 	char place[DELIVER_PLACE_MAX];
 	struct err err;
@@ -153,7 +153,7 @@ test_ahead(void)
 	static const char expected[] = "one 4 a@b\none\n"
 				       "two%20 5\ntwo!\n"
 				       "three 6 c@d\nthree\n";
-	const struct deliver_message about = {.tag = TAG, .uid = "x"};
+	const struct deliver_message about = {.uid = "x"};
 	struct err err;
 	struct deliver *deliver = open_mda(
 	    "echo $POPLAR_UID $POPLAR_SIZE $POPLAR_SENDER >>ahead; "
@@ -191,7 +191,7 @@ test_sender(void)
 		const char *word;
 	} cases[] = {{"", "MAILER-DAEMON"}, {"a.B+c_d-e/f@g", "a.B+c_d-e/f@g"},
 	    {"`id`;$(x)|'\"%F*\\", "_id____x_____F__"}};
-	const struct deliver_message about = {.tag = TAG, .uid = "1"};
+	const struct deliver_message about = {.uid = "1"};
 	struct deliver_facts facts = {0};
 	char place[DELIVER_PLACE_MAX];
 	struct err err;
