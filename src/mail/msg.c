@@ -50,20 +50,36 @@ struct msg {
 	char pending[1024]; /* to be hashed: few large updates are cheap */
 };
 
-static const char *const rewritten_by_servers[] = {
-    "Status",
-    "X-Status",
-    "X-UID",
-    "X-UIDL",
-    "X-Keywords",
-    "X-IMAP",
-    "X-IMAPbase",
-    "Content-Length",
-    "Lines",
+enum field {
+	FIELD_OTHER,
+	FIELD_REWRITTEN, /* by servers */
+	FIELD_MESSAGE_ID,
+	FIELD_RETURN_PATH,
+	FIELD_FROM,
 };
 
-#define N_REWRITTEN \
-	(sizeof(rewritten_by_servers) / sizeof(rewritten_by_servers[0]))
+#define NAME(name) (name), sizeof(name) - 1
+
+static const struct {
+	const char *name;
+	size_t n;
+	enum field field;
+} fields[] = {
+    {NAME("Status"), FIELD_REWRITTEN},
+    {NAME("X-Status"), FIELD_REWRITTEN},
+    {NAME("X-UID"), FIELD_REWRITTEN},
+    {NAME("X-UIDL"), FIELD_REWRITTEN},
+    {NAME("X-Keywords"), FIELD_REWRITTEN},
+    {NAME("X-IMAP"), FIELD_REWRITTEN},
+    {NAME("X-IMAPbase"), FIELD_REWRITTEN},
+    {NAME("Content-Length"), FIELD_REWRITTEN},
+    {NAME("Lines"), FIELD_REWRITTEN},
+    {NAME("Message-ID"), FIELD_MESSAGE_ID},
+    {NAME("Return-Path"), FIELD_RETURN_PATH},
+    {NAME("From"), FIELD_FROM},
+};
+
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 struct msg *
 msg_new(void)
@@ -254,10 +270,14 @@ field_end(struct msg *msg)
 	msg->excluded = false;
 }
 
-static bool
-name_is(const struct msg *msg, size_t n, const char *name)
+static enum field
+field_named(const char *name, size_t n)
 {
-	return n == strlen(name) && strncasecmp(msg->name, name, n) == 0;
+	for (size_t i = 0; i < N_FIELDS; i++)
+		if (n == fields[i].n &&
+		    strncasecmp(name, fields[i].name, n) == 0)
+			return fields[i].field;
+	return FIELD_OTHER;
 }
 
 /* The name is whole when its colon has come: what is to be done with it? */
@@ -268,15 +288,22 @@ field_begin(struct msg *msg)
 
 	while (n > 0 && (msg->name[n - 1] == ' ' || msg->name[n - 1] == '\t'))
 		n--;
-	for (size_t i = 0; i < N_REWRITTEN; i++)
-		if (name_is(msg, n, rewritten_by_servers[i]))
-			msg->excluded = true;
-	if (name_is(msg, n, "Message-ID"))
+	switch (field_named(msg->name, n)) {
+	case FIELD_REWRITTEN:
+		msg->excluded = true;
+		break;
+	case FIELD_MESSAGE_ID:
 		msg->has_message_id = true;
-	else if (name_is(msg, n, "Return-Path"))
+		break;
+	case FIELD_RETURN_PATH:
 		msg->reader = &msg->return_path;
-	else if (name_is(msg, n, "From"))
+		break;
+	case FIELD_FROM:
 		msg->reader = &msg->from;
+		break;
+	case FIELD_OTHER:
+		break;
+	}
 	/* The first of several counts. */
 	if (msg->reader != NULL && msg->reader->state == ADDRESS_DONE)
 		msg->reader = NULL;
