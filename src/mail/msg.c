@@ -30,8 +30,8 @@ struct address {
 
 struct msg {
 	uint64_t size;
-	uint64_t hash; /* 0: not known yet */
-	struct digest *digest;
+	uint64_t hash;	       /* 0: not known yet */
+	struct digest *digest; /* NULL while all of it is pending */
 	enum {
 		LINE_START,
 		FIELD_NAME,
@@ -47,7 +47,7 @@ struct msg {
 	size_t name_len;
 	size_t n_pending;
 	char name[NAME_MAX_KEPT];
-	char pending[1024]; /* to be hashed: few large updates are cheap */
+	char pending[8192]; /* to be hashed: most headers fit as a whole */
 };
 
 enum field {
@@ -114,7 +114,6 @@ msg_begin(struct msg *msg)
 	msg->from = (struct address){.state = ADDRESS_PLAIN};
 	msg->name_len = 0;
 	msg->n_pending = 0;
-	msg->digest = digest_new();
 }
 
 void
@@ -130,6 +129,8 @@ static void
 hash_bytes(struct msg *msg, const char *data, size_t n)
 {
 	if (n > sizeof(msg->pending) - msg->n_pending) {
+		if (msg->digest == NULL)
+			msg->digest = digest_new();
 		digest_update(msg->digest, msg->pending, msg->n_pending);
 		msg->n_pending = 0;
 	}
@@ -413,6 +414,18 @@ msg_feed(struct msg *msg, const char *data, size_t n)
 }
 
 static void
+finish_digest(struct msg *msg, uint8_t sha256[DIGEST_SHA256_SIZE])
+{
+	if (msg->digest == NULL) {
+		digest_sha256(msg->pending, msg->n_pending, sha256);
+		return;
+	}
+	digest_update(msg->digest, msg->pending, msg->n_pending);
+	digest_finish(msg->digest, sha256);
+	msg->digest = NULL;
+}
+
+static void
 finish(struct msg *msg)
 {
 	uint8_t sha256[DIGEST_SHA256_SIZE];
@@ -426,9 +439,7 @@ finish(struct msg *msg)
 		field_bytes(msg, "\n", 1);
 	field_end(msg);
 	msg->state = PAST_HEADER;
-	digest_update(msg->digest, msg->pending, msg->n_pending);
-	digest_finish(msg->digest, sha256);
-	msg->digest = NULL;
+	finish_digest(msg, sha256);
 	msg->hash = digest_short(sha256);
 	if (msg->hash == 0)
 		msg->hash = 1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "tap.h"
 
 static uint64_t
@@ -92,6 +93,27 @@ test_pieces(struct msg *msg)
 	tap_ok(same, "the same in pieces of any size");
 }
 
+/* States hold these hashes: their values must stay. */
+static void
+test_value(struct msg *msg)
+{
+	uint8_t sha256[DIGEST_SHA256_SIZE];
+	struct buf header = {0};
+	bool same = true;
+
+	tap_ok(hash(msg, "Subject: x\n\n") == UINT64_C(0x7f4b298b20125127),
+	    "the hash is the begin of a SHA-256");
+	while (header.len < 40000) {
+		buf_printf(&header, "X-%zu: y\n", header.len);
+		digest_sha256(header.data, header.len, sha256);
+		same = same &&
+		    hash_in_pieces(msg, header.data, header.len, 4096) ==
+			digest_short(sha256);
+	}
+	tap_ok(same, "that of a header of any length, too");
+	buf_free(&header);
+}
+
 static void
 test_bounds(struct msg *msg)
 {
@@ -174,6 +196,7 @@ main(void)
 
 	test_hash(msg);
 	test_pieces(msg);
+	test_value(msg);
 	test_bounds(msg);
 	test_sender(msg);
 	test_long_sender(msg);
