@@ -379,6 +379,34 @@ pipelined() {
 	expect_exit 0
 }
 
+@test "a window in octets, larger when the line has shown to be fast" {
+	local i
+	play < <(
+		login_lines
+		listing_lines 5 2000000
+		for i in 1 2; do
+			printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
+		done
+		for i in 1 2; do
+			printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
+			    'REPEAT 9 ANSWER +OK 5 10000000'
+		done
+		for i in 3 4 5; do
+			printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
+		done
+		for i in 3 4 5; do
+			printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
+			    'REPEAT 9 ANSWER +OK 5 10000000'
+		done
+		printf '%s\n' 'C: QUIT' 'S: +OK'
+	)
+	rc "pipelining on"
+	run_poplar
+	assert_played
+	expect_exit 0
+	assert_equal "$(delivered)" 5
+}
+
 @test "a thousand messages, in a window, each exactly once" {
 	serve_synthetic 1000
 	rc

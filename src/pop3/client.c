@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/wait.h"
 #include "pop3/unstuff.h"
+#include "pop3/window.h"
 
 /* Octets that a multi-line response must bring in each timeout. */
 #define RESPONSE_SPAN 4096
@@ -75,8 +77,7 @@ struct client {
 	size_t sent;
 
 	uint64_t in_flight; /* octets that the sent ones may bring */
-	size_t window;
-	uint64_t window_octets;
+	struct window window;
 
 	bool given_up;
 
@@ -93,8 +94,7 @@ client_open(struct conn *conn)
 	struct client *client = mem_zero(1, sizeof(*client));
 
 	client->conn = conn;
-	client->window = 1;
-	client->window_octets = UINT64_MAX;
+	client_window(client, 1, UINT64_MAX);
 	return client;
 }
 
@@ -111,8 +111,13 @@ client_close(struct client *client)
 void
 client_window(struct client *client, size_t commands, uint64_t octets)
 {
-	client->window = commands > 0 ? commands : 1;
-	client->window_octets = octets;
+	window_set(&client->window, commands, octets, octets);
+}
+
+void
+client_window_follows(struct client *client, uint64_t most)
+{
+	client->window.most = most;
 }
 
 /* The command as a person knows it: "RETR 3". */
@@ -264,27 +269,21 @@ send_next(struct client *client)
 	queued->args = NULL;
 }
 
-/* The sums cannot overflow: with two in flight all fits into the window. */
-static bool
-window_has_room(const struct client *client)
-{
-	return client->sent == 0 ||
-	    (client->sent < client->window &&
-		client->in_flight <= client->window_octets &&
-		slot(client, client->sent)->expected <=
-		    client->window_octets - client->in_flight);
-}
-
-/* Only when half of the window is free, so that commands leave many at a
- * time and not one for each reply. */
+/* What the window allows. */
 static void
 refill(struct client *client)
 {
-	if (client->sent > client->window / 2 ||
-	    client->in_flight > client->window_octets / 2)
+	size_t before = client->sent;
+
+	if (!window_is_open(&client->window, client->sent, client->in_flight))
 		return;
-	while (client->sent < client->count && window_has_room(client))
+	while (client->sent < client->count &&
+	    window_has_room(&client->window, client->sent, client->in_flight,
+		slot(client, client->sent)->expected))
 		send_next(client);
+	if (client->sent > before)
+		window_sent(&client->window, client->sent, client->in_flight,
+		    wait_clock());
 	conn_push(client->conn);
 }
 
@@ -297,6 +296,7 @@ pop(struct client *client)
 	client->head = (client->head + 1) % client->cap;
 	client->count--;
 	client->sent--;
+	window_replied(&client->window);
 	return oldest;
 }
 
@@ -390,6 +390,7 @@ client_reply(struct client *client, struct client_reply *reply, struct err *err)
 	*reply = (struct client_reply){.ok = false};
 	if (client->count == 0 || client->reading != RESPONSE_NONE)
 		return out_of_turn(err);
+	window_arrived(&client->window, wait_clock());
 	refill(client);
 	conn_expect(client->conn, 0);
 	if (conn_line(client->conn, &line, &n, err) == -1 ||

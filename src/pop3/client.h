@@ -58,6 +58,9 @@ void client_close(struct client *client);
  * command always may; that is also what a new client begins with. */
 void client_window(struct client *client, size_t commands, uint64_t octets);
 
+/* From these octets up to most, let them follow what the line brings. */
+void client_window_follows(struct client *client, uint64_t most);
+
 /*
  * Append a command; args is what follows the keyword (NULL for nothing), no
  * CR or LF in it (ERR_CONFIG).  It is copied, and wiped once it was sent.

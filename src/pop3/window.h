@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How much may be in flight.  Too little, and a distant line stands idle until
+ * the next commands reach the server; too much, and a slow one is not drained
+ * in time when a run is stopped.  So the octets follow the line: as many as it
+ * has shown to bring in WINDOW_TIME, from the commands to the end of their
+ * replies.  While only the distance limits them, each such flight is a multiple
+ * of the one before.
+ */
+#ifndef POP3_WINDOW_H
+#define POP3_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WINDOW_TIME 500 /* milliseconds; windup.c drains for twice as long */
+
+struct window {
+	size_t commands; /* at most */
+	uint64_t octets; /* of expected replies, now; from least to most */
+	uint64_t least;
+	uint64_t most;
+
+	/* The flight that is timed. */
+	uint64_t timed; /* octets in it; 0 if none is */
+	size_t awaited; /* replies of it that have not begun */
+	int64_t since;
+};
+
+/* One command always may be in flight; least is what to begin with. */
+void window_set(
+    struct window *window, size_t commands, uint64_t least, uint64_t most);
+
+/* May commands leave, with so many in flight, octets of replies to them?  Only
+ * when half of the window is free: many at a time, not one for each reply. */
+bool window_is_open(
+    const struct window *window, size_t sent, uint64_t in_flight);
+
+/* And is there room for one more, whose reply brings so many octets? */
+bool window_has_room(const struct window *window, size_t sent,
+    uint64_t in_flight, uint64_t octets);
+
+/* Commands have left, and so much is in flight now; the clock is in
+ * milliseconds. */
+void window_sent(
+    struct window *window, size_t sent, uint64_t in_flight, int64_t now);
+
+/* The reply to the oldest command in flight begins. */
+void window_replied(struct window *window);
+
+/* The last reply that began is here whole. */
+void window_arrived(struct window *window, int64_t now);
+
+#endif
