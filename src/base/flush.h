@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Many files made durable together.  The flushes of a disk's cache that are
- * asked for at the same time are one, so several threads ask, while the caller
- * does other things.
+ * Many files made durable while the caller does other things.  The flushes of
+ * a disk's cache that are asked for at the same time are one, so several
+ * threads ask.
  */
 #ifndef BASE_FLUSH_H
 #define BASE_FLUSH_H
@@ -11,18 +11,27 @@
 #include <stddef.h>
 
 /*
- * Begin to fdatasync(2) each of n descriptors once, in any order; they must
- * stay open until flush_end.  Without helpers, or where the system gives none,
- * flush_end does it all.
+ * For up to room (at least 1) descriptors at a time.  Without helpers, or
+ * where the system gives none, the caller does it all.
  */
 struct flush;
-struct flush *flush_begin(const int *fds, size_t n, bool helpers);
+struct flush *flush_new(size_t room, bool helpers);
 
 /*
- * Wait until all are durable, helping, and free it.  Returns 0; or -1 with
- * errno and the index in fds of one that failed, and some of the others may
- * not have been tried.
+ * Take over a descriptor: fdatasync(2) and close(2) it, in any order with the
+ * others, before flush_wait returns.  Where there is no room, helps until
+ * there is.  Failures are told by flush_wait.
  */
-int flush_end(struct flush *flush, size_t *failed);
+void flush_add(struct flush *flush, int fd);
+
+/*
+ * Wait, helping, until all are closed.  Returns 0 if all are durable; or -1
+ * with errno and in *failed how many were added, since it last returned,
+ * before one that failed: what came after that may not have been tried.
+ */
+int flush_wait(struct flush *flush, size_t *failed);
+
+/* Wait until all are closed, and for the helpers to end; NULL is nothing. */
+void flush_free(struct flush *flush);
 
 #endif

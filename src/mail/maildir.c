@@ -22,7 +22,7 @@
 #include "mail/owner.h"
 
 #define BATCH_MAX 512
-#define GROUP_MAX 128 /* of a batch, flushed together */
+#define FLUSH_MAX 256 /* of a batch, not durable yet: descriptors */
 #define BATCH_OCTETS ((uint64_t)64 << 20)
 #define BUFFER_SIZE ((size_t)64 << 10)
 #define LARGE 2048 /* a piece that is not worth gathering */
@@ -33,7 +33,6 @@
 struct staged {
 	char name[NAME_ROOM];
 	size_t base; /* its name in tmp/ is so long */
-	int fd;	     /* -1 once its data is durable */
 };
 
 struct maildir {
@@ -45,15 +44,13 @@ struct maildir {
 	bool root_synced;
 	uint64_t count; /* messages begun */
 	size_t n_staged;
-	size_t n_begun;	  /* the first so many are being flushed, */
-	size_t n_durable; /* the first so many are, and are closed */
-	size_t group;	  /* so many are flushed together */
-	struct flush *flush;
-	bool in_memory;	    /* there is no disk to wait for */
 	size_t n_published; /* the first so many have left tmp/ */
 	struct staged *staged;
+	struct flush *flush; /* holds the descriptors of these */
+	bool in_memory;	     /* there is no disk to wait for */
 	/* the message between begin and stage; fd is -1 when there is none */
 	struct staged current;
+	int fd;
 	uint64_t written;
 	uint64_t written_out; /* on its way to the disk already */
 	size_t used;
@@ -80,21 +77,15 @@ static struct deliver *
 maildir_open(const struct deliver_params *params, struct err *err)
 {
 	struct maildir *maildir = mem_zero(1, sizeof(*maildir));
-	struct rlimit limit;
 
 	if (folders_open(&maildir->folders, params, err) == -1) {
 		free(maildir);
 		return NULL;
 	}
 	maildir->deliver.backend = &maildir_backend;
-	maildir->current.fd = -1;
+	maildir->fd = -1;
 	maildir->swept = params->look_only;
 	maildir->in_memory = is_in_memory(maildir->folders.fds[FOLDER_NEW]);
-	/* One group is gathered while another one is being flushed. */
-	maildir->group = GROUP_MAX;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur / 4 < GROUP_MAX)
-		maildir->group = (size_t)limit.rlim_cur / 4 + 1;
 	folders_host(maildir->host);
 	maildir->pid = getpid();
 	return &maildir->deliver;
@@ -129,13 +120,10 @@ tmp_name(const struct staged *message, char dst[NAME_ROOM])
 
 /* Remove a message from tmp/. */
 static void
-discard(struct maildir *maildir, struct staged *message)
+discard(struct maildir *maildir, const struct staged *message)
 {
 	char name[NAME_ROOM];
 
-	if (message->fd != -1)
-		close(message->fd);
-	message->fd = -1;
 	unlinkat(maildir->folders.fds[FOLDER_TMP], tmp_name(message, name), 0);
 }
 
@@ -143,8 +131,6 @@ static void
 forget_batch(struct maildir *maildir)
 {
 	maildir->n_staged = 0;
-	maildir->n_begun = 0;
-	maildir->n_durable = 0;
 	maildir->n_published = 0;
 }
 
@@ -153,9 +139,8 @@ drop_batch(struct maildir *maildir)
 {
 	size_t ignored;
 
-	if (maildir->flush != NULL)
-		flush_end(maildir->flush, &ignored);
-	maildir->flush = NULL;
+	if (maildir->n_staged > 0)
+		flush_wait(maildir->flush, &ignored);
 	for (size_t i = maildir->n_published; i < maildir->n_staged; i++)
 		discard(maildir, &maildir->staged[i]);
 	forget_batch(maildir);
@@ -166,8 +151,11 @@ maildir_abort(struct deliver *deliver)
 {
 	struct maildir *maildir = of(deliver);
 
-	if (maildir->current.fd != -1)
-		discard(maildir, &maildir->current);
+	if (maildir->fd == -1)
+		return;
+	close(maildir->fd);
+	maildir->fd = -1;
+	discard(maildir, &maildir->current);
 }
 
 /* A leftover of ours: its process is gone. */
@@ -201,12 +189,25 @@ maildir_close(struct deliver *deliver)
 
 	maildir_abort(deliver);
 	drop_batch(maildir);
+	flush_free(maildir->flush);
 	/* There may have been no mail; what a crash left goes all the same. */
 	sweep_once(maildir);
 	folders_close(&maildir->folders);
 	free(maildir->staged);
 	free(maildir->buffer);
 	free(maildir);
+}
+
+/* Half of all descriptors are enough for others. */
+static size_t
+flush_room(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur / 2 < FLUSH_MAX)
+		return (size_t)limit.rlim_cur / 2 + 1;
+	return FLUSH_MAX;
 }
 
 /* What it needs only when there is mail. */
@@ -218,6 +219,7 @@ prepare(struct maildir *maildir)
 	sweep_once(maildir);
 	maildir->staged = mem_zero(BATCH_MAX, sizeof(*maildir->staged));
 	maildir->buffer = mem_alloc(BUFFER_SIZE);
+	maildir->flush = flush_new(flush_room(), !maildir->in_memory);
 }
 
 static void
@@ -246,11 +248,11 @@ maildir_begin(struct deliver *deliver, const struct deliver_message *message,
 	prepare(maildir);
 	do {
 		name_message(maildir, message->tag);
-		current->fd =
+		maildir->fd =
 		    openat(maildir->folders.fds[FOLDER_TMP], current->name,
 			O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	} while (current->fd == -1 && errno == EEXIST);
-	if (current->fd == -1)
+	} while (maildir->fd == -1 && errno == EEXIST);
+	if (maildir->fd == -1)
 		return fail(maildir, current, "create", err);
 	maildir->written = 0;
 	maildir->written_out = 0;
@@ -264,8 +266,7 @@ write_out(struct maildir *maildir)
 {
 #ifdef __linux__
 	if (!maildir->in_memory)
-		sync_file_range(maildir->current.fd,
-		    (off_t)maildir->written_out,
+		sync_file_range(maildir->fd, (off_t)maildir->written_out,
 		    (off_t)(maildir->written - maildir->written_out),
 		    SYNC_FILE_RANGE_WRITE);
 #endif
@@ -275,7 +276,7 @@ write_out(struct maildir *maildir)
 static int
 put(struct maildir *maildir, const char *data, size_t n, struct err *err)
 {
-	if (file_write(maildir->current.fd, data, n) == -1)
+	if (file_write(maildir->fd, data, n) == -1)
 		return fail(maildir, &maildir->current, "write", err);
 	maildir->written += n;
 	if (maildir->written - maildir->written_out >= WRITE_OUT_EVERY)
@@ -309,53 +310,6 @@ maildir_write(
 }
 
 static int
-close_durable(struct maildir *maildir, struct staged *message, struct err *err)
-{
-	int fd = message->fd;
-
-	message->fd = -1;
-	if (close(fd) == -1)
-		return fail(maildir, message, "close", err);
-	return 0;
-}
-
-static int
-end_flush(struct maildir *maildir, struct err *err)
-{
-	struct staged *first = &maildir->staged[maildir->n_durable];
-	size_t failed;
-	int status;
-
-	if (maildir->flush == NULL)
-		return 0;
-	status = flush_end(maildir->flush, &failed);
-	maildir->flush = NULL;
-	if (status == -1)
-		return fail(maildir, &first[failed], "flush", err);
-	while (maildir->n_durable < maildir->n_begun)
-		if (close_durable(maildir,
-			&maildir->staged[maildir->n_durable++], err) == -1)
-			return -1;
-	return 0;
-}
-
-/* Flush what was staged since the last time, as soon as that is done. */
-static int
-begin_flush(struct maildir *maildir, struct err *err)
-{
-	int fds[GROUP_MAX] = {-1};
-	size_t n = 0;
-
-	if (end_flush(maildir, err) == -1)
-		return -1;
-	while (maildir->n_begun < maildir->n_staged)
-		fds[n++] = maildir->staged[maildir->n_begun++].fd;
-	if (n > 0)
-		maildir->flush = flush_begin(fds, n, !maildir->in_memory);
-	return 0;
-}
-
-static int
 maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
     char place[DELIVER_PLACE_MAX], struct err *err)
 {
@@ -364,24 +318,23 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 
 	if (flush(maildir, err) == -1)
 		return DELIVER_FAILED;
-	write_out(maildir);
 	snprintf(current->name + current->base, NAME_ROOM - current->base,
 	    ",S=%llu,W=%llu", (unsigned long long)maildir->written,
 	    (unsigned long long)facts->wire_octets);
 	strlcpy(place, current->name, DELIVER_PLACE_MAX);
 	maildir->staged[maildir->n_staged++] = *current;
-	current->fd = -1;
-	if (maildir->n_staged - maildir->n_begun >= maildir->group &&
-	    begin_flush(maildir, err) == -1)
-		return DELIVER_FAILED;
+	flush_add(maildir->flush, maildir->fd);
+	maildir->fd = -1;
 	return DELIVER_OK;
 }
 
 static int
 sync_all(struct maildir *maildir, struct err *err)
 {
-	if (begin_flush(maildir, err) == -1 || end_flush(maildir, err) == -1)
-		return -1;
+	size_t failed;
+
+	if (flush_wait(maildir->flush, &failed) == -1)
+		return fail(maildir, &maildir->staged[failed], "flush", err);
 	if (maildir->root_synced)
 		return 0;
 	/* A run that died may have made new/ again and not flushed it. */

@@ -148,7 +148,7 @@ static struct {
 	int fd;	      /* of the mbox */
 	unsigned long first;
 	size_t n;
-	int fds[BATCH];
+	struct flush *flush;
 	size_t used;
 	char out[BUFFER];
 } sink;
@@ -180,6 +180,7 @@ open_sink(const char *number)
 	if (options.maildir != NULL) {
 		sink.tmp = open_folder(options.maildir, number, "tmp");
 		sink.new = open_folder(options.maildir, number, "new");
+		sink.flush = flush_new(BATCH, true);
 	}
 	if (options.mbox == NULL)
 		return;
@@ -196,10 +197,9 @@ publish_batch(void)
 
 	if (sink.n == 0)
 		return;
-	if (flush_end(flush_begin(sink.fds, sink.n, true), &failed) == -1)
+	if (flush_wait(sink.flush, &failed) == -1)
 		err(1, "fdatasync");
 	for (size_t i = 0; i < sink.n; i++) {
-		close(sink.fds[i]);
 		snprintf(name, sizeof(name), "1.%lu.floor", sink.first + i);
 		if (renameat(sink.tmp, name, sink.new, name) == -1)
 			err(1, "rename");
@@ -213,11 +213,10 @@ static void
 deliver_file(int fd, unsigned long number)
 {
 	write_out(fd);
-	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	if (sink.n == 0)
 		sink.first = number;
-	sink.fds[sink.n++] = fd;
-	if (sink.n == BATCH)
+	flush_add(sink.flush, fd);
+	if (++sink.n == BATCH)
 		publish_batch();
 }
 
@@ -327,8 +326,10 @@ static void
 retrieve(unsigned long n)
 {
 	each("RETR", n, receive);
-	if (options.maildir != NULL)
+	if (options.maildir != NULL) {
 		publish_batch();
+		flush_free(sink.flush);
+	}
 	if (options.mbox != NULL)
 		flush_mbox();
 	if (options.delete)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/flush.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,82 +12,161 @@
 
 #include "tap.h"
 
-#define FILES 100
+#define FILES 300
+#define ROOM 200
 
 static int fds[FILES];
 
 static void
-open_files(void)
+open_files(size_t n)
 {
 	char name[32];
 
-	for (int i = 0; i < FILES; i++) {
+	for (size_t i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "flush.%d", getpid());
 		fds[i] = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 		unlink(name);
 	}
 }
 
-static int
-flush(size_t n, size_t *failed)
+static bool
+are_closed(size_t n)
 {
-	return flush_end(flush_begin(fds, n, true), failed);
+	for (size_t i = 0; i < n; i++)
+		if (fcntl(fds[i], F_GETFD) != -1 || errno != EBADF)
+			return false;
+	return true;
+}
+
+static void
+add(struct flush *flush, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		flush_add(flush, fds[i]);
+}
+
+static bool
+flush_files(struct flush *flush, size_t n)
+{
+	size_t failed;
+
+	open_files(n);
+	add(flush, n);
+	return flush_wait(flush, &failed) == 0 && are_closed(n);
+}
+
+/* Where the system does not say, as many as there should be. */
+static size_t
+count_threads(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *entry;
+	size_t n = 0;
+
+	if (tasks == NULL)
+		return FILES;
+	while ((entry = readdir(tasks)) != NULL)
+		n += entry->d_name[0] != '.';
+	closedir(tasks);
+	return n;
 }
 
 static void
 test_all(void)
 {
-	size_t failed;
+	struct flush *flush = flush_new(ROOM, true);
 
-	tap_ok(flush(0, &failed) == 0, "none");
-	tap_ok(flush(1, &failed) == 0, "one");
-	tap_ok(flush(FILES, &failed) == 0, "many, by threads");
-	tap_ok(flush_end(flush_begin(fds, FILES, false), &failed) == 0,
-	    "many, one after the other");
+	tap_ok(flush_files(flush, 0), "none");
+	tap_ok(flush_files(flush, 1), "one");
+	tap_ok(count_threads() == 1 || count_threads() == FILES,
+	    "few need no threads");
+	tap_ok(flush_files(flush, FILES), "many, by threads");
+	tap_ok(count_threads() > 8, "that are there");
+	tap_ok(flush_files(flush, FILES), "once more, by the same threads");
+	flush_free(flush);
+	flush = flush_new(ROOM, false);
+	tap_ok(flush_files(flush, FILES), "many, one after the other");
+	flush_free(flush);
+	flush = flush_new(3, true);
+	tap_ok(flush_files(flush, FILES), "more than there is room for");
+	flush_free(flush);
+	flush_free(NULL);
 }
 
 static void
-test_failure(void)
+test_free(void)
 {
-	size_t failed = FILES;
-	int good = fds[70];
+	struct flush *flush = flush_new(ROOM, true);
 
-	fds[70] = -1;
+	open_files(FILES);
+	add(flush, FILES);
+	flush_free(flush);
+	tap_ok(are_closed(FILES), "nothing stays open at the end");
+}
+
+static void
+test_failure(bool helpers)
+{
+	struct flush *flush = flush_new(ROOM, helpers);
+	size_t failed = FILES;
+	int good, status;
+
+	open_files(FILES);
+	good = fds[270];
+	fds[270] = -1;
+	add(flush, FILES);
 	errno = 0;
-	tap_ok(flush(FILES, &failed) == -1 && errno == EBADF && failed == 70,
+	status = flush_wait(flush, &failed);
+	tap_ok(status == -1 && errno == EBADF && failed == 270,
 	    "which one failed, and why");
-	fds[70] = good;
+	tap_ok(are_closed(FILES), "and all are closed");
+	close(good);
+	tap_ok(flush_files(flush, FILES), "then they go on");
+	flush_free(flush);
 }
 
 /* Of the caller's threads, not of ours. */
 static void
 test_signals(void)
 {
+	struct flush *flush = flush_new(ROOM, true);
 	sigset_t before, after;
-	size_t failed;
 
 	pthread_sigmask(SIG_SETMASK, NULL, &before);
-	flush(FILES, &failed);
+	flush_files(flush, FILES);
 	pthread_sigmask(SIG_SETMASK, NULL, &after);
 	tap_ok(sigismember(&before, SIGTERM) == sigismember(&after, SIGTERM),
 	    "signals are blocked in the helpers only");
+	flush_free(flush);
+}
+
+static bool
+flush_without_threads(void)
+{
+	const struct rlimit none = {0, 0};
+	struct flush *flush = flush_new(ROOM, true);
+	size_t failed;
+
+	open_files(FILES);
+	if (getuid() == 0 && setuid(65534) == -1)
+		return true;
+	setrlimit(RLIMIT_NPROC, &none);
+	add(flush, FILES);
+	if (flush_wait(flush, &failed) == -1)
+		return false;
+	flush_free(flush);
+	return are_closed(FILES);
 }
 
 /* Threads are processes to this limit; for root there is none. */
 static void
 test_no_threads(void)
 {
-	const struct rlimit none = {0, 0};
-	size_t failed;
 	int status;
 	pid_t pid = fork();
 
-	if (pid == 0) {
-		if (getuid() == 0 && setuid(65534) == -1)
-			_exit(0);
-		setrlimit(RLIMIT_NPROC, &none);
-		_exit(flush(FILES, &failed) == 0 ? 0 : 1);
-	}
+	if (pid == 0)
+		_exit(flush_without_threads() ? 0 : 1);
 	tap_ok(waitpid(pid, &status, 0) == pid && status == 0,
 	    "many, without threads");
 }
@@ -94,9 +174,10 @@ test_no_threads(void)
 int
 main(void)
 {
-	open_files();
 	test_all();
-	test_failure();
+	test_free();
+	test_failure(true);
+	test_failure(false);
 	test_signals();
 	test_no_threads();
 	return tap_done();
