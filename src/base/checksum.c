@@ -10,6 +10,7 @@
 
 /* The state wants more than malloc's alignment. */
 struct checksum {
+	uint64_t seed;
 	XXH3_state_t *state;
 };
 
@@ -21,6 +22,7 @@ checksum_new(uint64_t seed)
 	checksum->state = XXH3_createState();
 	if (checksum->state == NULL)
 		abort();
+	checksum->seed = seed;
 	XXH3_64bits_reset_withSeed(checksum->state, seed);
 	return checksum;
 }
@@ -32,11 +34,19 @@ checksum_update(struct checksum *checksum, const void *data, size_t n)
 }
 
 uint64_t
-checksum_finish(struct checksum *checksum)
+checksum_take(struct checksum *checksum)
 {
 	uint64_t sum = XXH3_64bits_digest(checksum->state);
 
+	XXH3_64bits_reset_withSeed(checksum->state, checksum->seed);
+	return sum;
+}
+
+void
+checksum_free(struct checksum *checksum)
+{
+	if (checksum == NULL)
+		return;
 	XXH3_freeState(checksum->state);
 	free(checksum);
-	return sum;
 }

@@ -10,10 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One in the making; checksum_finish frees it. */
+/* One in the making. */
 struct checksum;
 struct checksum *checksum_new(uint64_t seed);
 void checksum_update(struct checksum *checksum, const void *data, size_t n);
-uint64_t checksum_finish(struct checksum *checksum);
+
+/* Of what came since the last one was taken. */
+uint64_t checksum_take(struct checksum *checksum);
+void checksum_free(struct checksum *checksum);
 
 #endif

@@ -38,7 +38,8 @@ static const char separator[] = MBOX_SEPARATOR;
 #define SEPARATOR_LEN (sizeof(separator) - 1)
 
 struct item {
-	char *head;	/* the From_ line */
+	size_t head; /* where its From_ line begins in heads */
+	size_t head_len;
 	uint64_t start; /* where the rest begins in what is gathered */
 	uint64_t length;
 };
@@ -54,7 +55,8 @@ struct mbox {
 	uint64_t spooled;
 	struct buf memory;
 
-	/* The message between begin and stage; sum is NULL if none is. */
+	/* The message between begin and stage, if there is one. */
+	bool begun;
 	struct checksum *sum;
 	uint64_t start;
 	bool line_start;
@@ -64,7 +66,8 @@ struct mbox {
 	time_t date_of;
 	char date[DATE_ROOM]; /* of that second, in From_ lines */
 
-	uint64_t seed; /* of the sums: no sender can know it */
+	uint64_t seed;	  /* of the sums: no sender can know it */
+	struct buf heads; /* From_ lines */
 	size_t n_items;
 	struct item items[BATCH_MAX];
 
@@ -158,6 +161,7 @@ mbox_open(const struct deliver_params *params, struct err *err)
 	mbox->path = path;
 	mbox->spool = -1;
 	arc4random_buf(&mbox->seed, sizeof(mbox->seed));
+	mbox->sum = checksum_new(mbox->seed);
 	return &mbox->deliver;
 }
 
@@ -221,19 +225,18 @@ mbox_abort(struct deliver *deliver)
 {
 	struct mbox *mbox = of(deliver);
 
-	if (mbox->sum == NULL)
+	if (!mbox->begun)
 		return;
-	checksum_finish(mbox->sum);
-	mbox->sum = NULL;
+	mbox->begun = false;
+	checksum_take(mbox->sum);
 	cut_gathered(mbox, mbox->start);
 }
 
 static void
 drop_batch(struct mbox *mbox)
 {
-	for (size_t i = 0; i < mbox->n_items; i++)
-		free(mbox->items[i].head);
 	mbox->n_items = 0;
+	mbox->heads.len = 0;
 	cut_gathered(mbox, 0);
 }
 
@@ -247,7 +250,7 @@ mbox_begin(struct deliver *deliver, const struct deliver_message *message,
 	if (mbox->n_items == BATCH_MAX)
 		return err_set(err, ERR_SOFTWARE, "the batch is full");
 	mbox_abort(deliver);
-	mbox->sum = checksum_new(mbox->seed);
+	mbox->begun = true;
 	mbox->start = gathered(mbox);
 	mbox->line_start = true;
 	mbox->ends_in_newline = true;
@@ -363,12 +366,18 @@ date_now(struct mbox *mbox)
 	return mbox->date;
 }
 
-static char *
-from_line(struct mbox *mbox, const char *sender)
+static void
+put_from_line(struct mbox *mbox, struct item *item, const char *sender)
 {
-	if (sender[0] == '\0')
-		sender = "MAILER-DAEMON";
-	return mem_printf("%s%s %s\n", separator, sender, date_now(mbox));
+	struct buf *heads = &mbox->heads;
+
+	item->head = heads->len;
+	buf_puts(heads, separator);
+	buf_puts(heads, sender[0] != '\0' ? sender : "MAILER-DAEMON");
+	buf_puts(heads, " ");
+	buf_puts(heads, date_now(mbox));
+	buf_puts(heads, "\n");
+	item->head_len = heads->len - item->head;
 }
 
 static int
@@ -377,20 +386,22 @@ mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
 {
 	struct mbox *mbox = of(deliver);
 	struct item *item = &mbox->items[mbox->n_items];
-	char hex[MBOX_SUM_LEN + 1];
+	uint64_t sum;
 
 	if (mbox->line_start &&
 	    gather(mbox, separator, mbox->matched, err) == -1)
 		return DELIVER_FAILED;
 	if (gather(mbox, "\n\n", mbox->ends_in_newline ? 1 : 2, err) == -1)
 		return DELIVER_FAILED;
-	item->head = from_line(mbox, facts->sender);
+	put_from_line(mbox, item, facts->sender);
 	item->start = mbox->start;
-	item->length = gathered(mbox) - mbox->start + strlen(item->head);
-	mbox_finish_sum(mbox->sum, item->head, strlen(item->head), hex);
-	mbox->sum = NULL;
+	item->length = gathered(mbox) - mbox->start + item->head_len;
+	sum = mbox_take_sum(
+	    mbox->sum, mbox->heads.data + item->head, item->head_len);
+	mbox->begun = false;
 	mbox->n_items++;
-	snprintf(place, DELIVER_PLACE_MAX, "%" PRIu64 " %s", item->length, hex);
+	snprintf(place, DELIVER_PLACE_MAX, "%" PRIu64 " %016" PRIx64,
+	    item->length, sum);
 	return DELIVER_OK;
 }
 
@@ -517,10 +528,11 @@ static int
 append_item(struct mbox *mbox, const struct item *item, struct parts *parts,
     struct err *err)
 {
-	size_t head = strlen(item->head);
-	uint64_t start = item->start, end = start + item->length - head;
+	uint64_t start = item->start;
+	uint64_t end = start + item->length - item->head_len;
 
-	parts->iov[parts->n++] = (struct iovec){item->head, head};
+	parts->iov[parts->n++] =
+	    (struct iovec){mbox->heads.data + item->head, item->head_len};
 	if (start < mbox->spooled) {
 		uint64_t stop = end < mbox->spooled ? end : mbox->spooled;
 
@@ -598,7 +610,9 @@ mbox_close(struct deliver *deliver)
 	mbox_release(deliver);
 	if (mbox->spool != -1)
 		close(mbox->spool);
+	checksum_free(mbox->sum);
 	buf_free(&mbox->memory);
+	buf_free(&mbox->heads);
 	free(mbox->path);
 	free(mbox);
 }

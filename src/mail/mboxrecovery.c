@@ -30,12 +30,11 @@ sum_to_hex(uint64_t sum, char hex[MBOX_SUM_LEN + 1])
 	snprintf(hex, MBOX_SUM_LEN + 1, "%016" PRIx64, sum);
 }
 
-void
-mbox_finish_sum(struct checksum *sum, const char *head, size_t n,
-    char hex[MBOX_SUM_LEN + 1])
+uint64_t
+mbox_take_sum(struct checksum *sum, const char *head, size_t n)
 {
 	checksum_update(sum, head, n);
-	sum_to_hex(checksum_finish(sum), hex);
+	return checksum_take(sum);
 }
 
 int
@@ -150,7 +149,7 @@ sum_at(const struct intent *intent, uint64_t at,
 {
 	uint64_t left = expected->length;
 	struct checksum *sum = checksum_new(intent->seed);
-	char head[CHUNK / 64], hex[MBOX_SUM_LEN + 1] = "";
+	char head[CHUNK / 64], hex[MBOX_SUM_LEN + 1];
 	size_t head_len = 0;
 	ssize_t n = 0;
 
@@ -174,7 +173,8 @@ sum_at(const struct intent *intent, uint64_t at,
 		}
 		checksum_update(sum, data, (size_t)(chunk + n - data));
 	}
-	mbox_finish_sum(sum, head, head_len, hex);
+	sum_to_hex(mbox_take_sum(sum, head, head_len), hex);
+	checksum_free(sum);
 	if (n == -1)
 		return -1;
 	return left == 0 && strcmp(hex, expected->sum) == 0;

@@ -18,8 +18,7 @@
 
 /* The rest of a message is summed up before its From_ line of n bytes, whose
  * sender is known last. */
-void mbox_finish_sum(struct checksum *sum, const char *head, size_t n,
-    char hex[MBOX_SUM_LEN + 1]);
+uint64_t mbox_take_sum(struct checksum *sum, const char *head, size_t n);
 
 /* The end of a file as it was, length bytes long, tells it from one that took
  * over its inode.  -1 with errno. */

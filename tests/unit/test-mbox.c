@@ -445,6 +445,18 @@ static const char *const texts[3] = {
     "Subject: 3\n\nthree\n",
 };
 
+/* One that is begun and dropped leaves nothing to those behind it. */
+static void
+drop_one(struct deliver *deliver)
+{
+	const struct deliver_message about = {.uid = "1"};
+	struct err err;
+
+	deliver_begin(deliver, &about, &err);
+	deliver_write(deliver, "gone\n", 5, &err);
+	deliver_abort(deliver);
+}
+
 static struct journal *
 die_at(enum step step)
 {
@@ -459,8 +471,10 @@ die_at(enum step step)
 		return journal;
 	}
 	deliver = open_mbox("crash", 1, &err);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
+		drop_one(deliver);
 		stage_text(deliver, texts[i], journal->places[i], &err);
+	}
 	if (step > AFTER_STAGE) {
 		deliver_sync(deliver, journal->where, &err);
 		journal->recorded = true;
