@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The message that is being tried.  It stands in a small file beside the
+ * journal, which each attempt overwrites: a line in the journal for every
+ * message would double it.  That file is not flushed; it need survive the
+ * process only.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "state/journal.h"
+
+/* One for each owner: those that share a journal run one after another, and
+ * each has its own to learn from the run before. */
+static char *
+attempt_path(const struct seen *seen)
+{
+	return mem_printf("%s.trying-%08lx", seen->path,
+	    (unsigned long)(seen->mine & UINT32_MAX));
+}
+
+/* "trying USER HOST ID" and its checksum. */
+static void
+put_attempt(const struct seen *seen, struct buf *out, const char *id, size_t n)
+{
+	buf_puts(out, "trying");
+	buf_puts(out, seen->owner + strlen("owner"));
+	journal_put(out, id, n);
+	journal_seal(out, 0, seen->mine);
+}
+
+static int
+attempt_failed(const struct seen *seen, const char *verb, struct err *err)
+{
+	char *path = attempt_path(seen);
+
+	err_set_errno(
+	    err, err_class_of_errno(errno), "cannot %s %s", verb, path);
+	free(path);
+	return -1;
+}
+
+static int
+open_attempt(struct seen *seen)
+{
+	char *path = attempt_path(seen);
+
+	seen->attempt_fd = open(path,
+	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    0600);
+	free(path);
+	return seen->attempt_fd != -1 ? 0 : -1;
+}
+
+/* A directory that is closed to us, around a file that is not, is no reason to
+ * fetch nothing: only what kills this run would not be known to the next. */
+static bool
+is_forbidden(int error)
+{
+	return error == EACCES || error == EPERM || error == EROFS;
+}
+
+int
+seen_attempt(struct seen *seen, const char *id, struct err *err)
+{
+	struct buf *line = &seen->attempt;
+	size_t before = line->len;
+
+	if (seen->read_only || id[0] == '\0')
+		return 0;
+	if (seen->attempt_fd == -1 && open_attempt(seen) == -1)
+		return is_forbidden(errno) ? 0
+					   : attempt_failed(seen, "open", err);
+	line->len = 0;
+	put_attempt(seen, line, id, strlen(id));
+	/* Nothing may be left of a longer one. */
+	while (line->len < before)
+		buf_append(line, "\n", 1);
+	if (file_pwrite(seen->attempt_fd, line->data, line->len, 0) == 0)
+		return 0;
+	return attempt_failed(seen, "write", err);
+}
+
+static void
+remove_attempt(const struct seen *seen)
+{
+	char *path = attempt_path(seen);
+
+	unlink(path);
+	free(path);
+}
+
+void
+seen_attempts_over(struct seen *seen)
+{
+	if (seen->attempt_fd == -1)
+		return;
+	remove_attempt(seen);
+	close(seen->attempt_fd);
+	seen->attempt_fd = -1;
+	seen->attempt.len = 0;
+}
+
+/* What the last run left of its attempts, if it died in the middle of one;
+ * false if it left nothing, not even an empty file. */
+static bool
+read_attempt(const struct seen *seen, struct buf *line)
+{
+	char *path = attempt_path(seen);
+	struct err ignored;
+	int fd = file_open(path, O_RDONLY | O_NOFOLLOW, 0, &ignored);
+	ssize_t n;
+
+	free(path);
+	if (fd == -1)
+		return false;
+	n = read(fd, buf_room(line, JOURNAL_LINE_MAX), JOURNAL_LINE_MAX);
+	line->len = n > 0 ? (size_t)n : 0;
+	close(fd);
+	return true;
+}
+
+/* The id in it, if the line is ours and whole. */
+static bool
+parse_attempt(
+    const struct seen *seen, const struct buf *line, struct journal_field *id)
+{
+	struct journal_cursor fields = {line->data, line->data + line->len};
+	struct buf whole = {0};
+	bool same;
+
+	for (int i = 0; i < 4; i++)
+		*id = journal_take(&fields);
+	if (id->n == 0 || id->n > JOURNAL_FIELD_MAX)
+		return false;
+	put_attempt(seen, &whole, id->text, id->n);
+	same = whole.len <= line->len &&
+	    memcmp(whole.data, line->data, whole.len) == 0;
+	buf_free(&whole);
+	return same;
+}
+
+static int
+note_unended(
+    struct seen *seen, const struct journal_field *field, struct err *err)
+{
+	char id[JOURNAL_FIELD_MAX + 1];
+
+	memcpy(id, field->text, field->n);
+	id[field->n] = '\0';
+	if (table_find(seen, table_key(seen, id, field->n)) == NULL &&
+	    seen_trouble(seen, id) == NULL)
+		seen_failed(seen, id, false);
+	return seen_flush(seen, false, err);
+}
+
+int
+seen_settle_attempt(struct seen *seen, struct err *err)
+{
+	struct buf line = {0};
+	struct journal_field id;
+	int status = 0;
+
+	if (!read_attempt(seen, &line))
+		return 0;
+	if (parse_attempt(seen, &line, &id))
+		status = note_unended(seen, &id, err);
+	if (status == 0 && !seen->read_only)
+		remove_attempt(seen);
+	buf_free(&line);
+	return status;
+}
