@@ -91,6 +91,7 @@ struct seen {
 	size_t n_troubles;
 	uint64_t last_turn; /* of a failure */
 	int attempt_fd;	    /* -1: no attempt yet */
+	char *attempt_page; /* its file; NULL: not mapped */
 	struct buf attempt;
 
 	struct buf window; /* a part of the file, for looking back */

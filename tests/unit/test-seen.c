@@ -1656,23 +1656,29 @@ unlink(const char *name)
 	return unlinkat(AT_FDCWD, name, 0);
 }
 
-/* What a run that died in an attempt leaves behind. */
+/* As if the run had died in its attempt. */
 static void
-leave_attempt(const char *id)
+close_but_trace(struct seen *seen)
 {
-	struct seen *seen = open_at(NOW, "alice", "h", false);
-	char *kept = mem_printf("%s.kept", path), *trying;
+	char *kept = mem_printf("%s.kept", path), *trying = trying_path();
 
-	tap_ok(seen_attempt(seen, "a-long-id-before-it", &err) == 0 &&
-		seen_attempt(seen, id, &err) == 0,
-	    "an attempt begins");
-	trying = trying_path();
 	link(trying, kept);
 	seen_close(seen);
 	tap_ok(access(trying, F_OK) == -1, "a good end leaves nothing");
 	rename(kept, trying);
 	free(kept);
 	free(trying);
+}
+
+static void
+leave_attempt(const char *id)
+{
+	struct seen *seen = open_at(NOW, "alice", "h", false);
+
+	tap_ok(seen_attempt(seen, "a-long-id-before-it", &err) == 0 &&
+		seen_attempt(seen, id, &err) == 0,
+	    "an attempt begins");
+	close_but_trace(seen);
 }
 
 static void
@@ -1728,6 +1734,46 @@ test_attempts(void)
 	tap_ok(access(trying, F_OK) == -1, "which does not stay either");
 	tap_ok(!trace_went_unlocked, "traces are removed under the lock");
 	free(trying);
+}
+
+/* The system takes no store into a file that somebody has cut. */
+static void
+test_cut_attempt(void)
+{
+	struct seen *seen;
+	char *trying;
+
+	fresh();
+	seen = open_at(NOW, "alice", "h", false);
+	seen_attempt(seen, "good", &err);
+	trying = trying_path();
+	truncate(trying, 0);
+	free(trying);
+	tap_ok(seen_attempt(seen, "bad", &err) == 0,
+	    "cut in the middle, the trace is written anew");
+	close_but_trace(seen);
+	settle("alice", true, "and read");
+}
+
+static void
+test_long_attempt(void)
+{
+	char longest[5000] = "";
+	struct seen *seen;
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	fresh();
+	leave_attempt(longest);
+	settle(
+	    "alice", false, "one longer than is mapped is none of the others");
+	seen = open_at(NOW, "alice", "h", false);
+	tap_ok(seen_trouble(seen, longest) != NULL, "but known");
+	tap_ok(seen_attempt(seen, "good", &err) == 0 &&
+		seen_attempt(seen, longest, &err) == 0 &&
+		seen_attempt(seen, "bad", &err) == 0,
+	    "one is tried behind it");
+	close_but_trace(seen);
+	settle("alice", true, "and known as well");
 }
 
 static void
@@ -1803,6 +1849,8 @@ main(void)
 	test_tag();
 	test_troubles();
 	test_attempts();
+	test_cut_attempt();
+	test_long_attempt();
 	test_quarantined();
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	return tap_done();
