@@ -379,28 +379,31 @@ pipelined() {
 	expect_exit 0
 }
 
-@test "a window in octets, larger when the line has shown to be fast" {
+# in_flight FROM TO: so many RETRs, and the proof behind each.
+in_flight() {
 	local i
+	for ((i = $1; i <= $2; i++)); do
+		printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
+	done
+	echo 'DELAY 80'
+	for ((i = $1; i <= $2; i++)); do
+		printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
+		    'REPEAT 9 ANSWER +OK 5 10000000'
+	done
+}
+
+@test "a window in octets, larger when a distant line has shown to be fast" {
 	play < <(
-		login_lines
-		listing_lines 5 2000000
-		for i in 1 2; do
-			printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
-		done
-		for i in 1 2; do
-			printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
-			    'REPEAT 9 ANSWER +OK 5 10000000'
-		done
-		for i in 3 4 5; do
-			printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
-		done
-		for i in 3 4 5; do
-			printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
-			    'REPEAT 9 ANSWER +OK 5 10000000'
-		done
+		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: +OK' 'S: PIPELINING' \
+		    'S: UIDL' 'S: TOP' 'S: .' 'C: USER alice' 'C: PASS sesame' \
+		    'C: STAT' 'C: UIDL' 'C: LIST' 'DELAY 80' 'REPEAT 2 S: +OK' \
+		    'S: +OK 5 10000000' 'S: +OK' 'REPEAT 5 S: %d uid%d' 'S: .' \
+		    'S: +OK' 'REPEAT 5 S: %d 2000000' 'S: .'
+		in_flight 1 2
+		in_flight 3 5
 		printf '%s\n' 'C: QUIT' 'S: +OK'
 	)
-	rc "pipelining on"
+	rc
 	run_poplar
 	assert_played
 	expect_exit 0

@@ -282,8 +282,8 @@ refill(struct client *client)
 		slot(client, client->sent)->expected))
 		send_next(client);
 	if (client->sent > before)
-		window_sent(&client->window, client->sent, client->in_flight,
-		    wait_clock());
+		window_sent(&client->window, before, client->sent,
+		    client->in_flight, wait_clock());
 	conn_push(client->conn);
 }
 
@@ -296,7 +296,7 @@ pop(struct client *client)
 	client->head = (client->head + 1) % client->cap;
 	client->count--;
 	client->sent--;
-	window_replied(&client->window);
+	window_replied(&client->window, wait_clock());
 	return oldest;
 }
 

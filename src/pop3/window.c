@@ -10,6 +10,7 @@ window_set(
 	    .octets = least,
 	    .least = least,
 	    .most = most,
+	    .trip = WINDOW_TIME,
 	};
 }
 
@@ -30,8 +31,13 @@ window_has_room(const struct window *window, size_t sent, uint64_t in_flight,
 }
 
 void
-window_sent(struct window *window, size_t sent, uint64_t in_flight, int64_t now)
+window_sent(struct window *window, size_t before, size_t sent,
+    uint64_t in_flight, int64_t now)
 {
+	if (before == 0) {
+		window->is_idle = true;
+		window->asked = now;
+	}
 	if (window->timed > 0)
 		return;
 	window->timed = in_flight;
@@ -40,20 +46,28 @@ window_sent(struct window *window, size_t sent, uint64_t in_flight, int64_t now)
 }
 
 void
-window_replied(struct window *window)
+window_replied(struct window *window, int64_t now)
 {
+	/* Behind other replies it would be longer. */
+	if (window->is_idle && now - window->asked < window->trip)
+		window->trip = now - window->asked;
+	window->is_idle = false;
 	if (window->timed > 0)
 		window->awaited--;
 }
 
-/* A listed size without sense must not overflow. */
+/* What so many octets in so many milliseconds promise.  A listed size without
+ * sense must not overflow. */
 static uint64_t
-brought_in_time(uint64_t octets, int64_t milliseconds)
+fit(const struct window *window, uint64_t octets, int64_t milliseconds)
 {
 	uint64_t per = milliseconds > 0 ? (uint64_t)milliseconds : 1;
+	uint64_t time = WINDOW_TRIPS * (uint64_t)window->trip;
 
+	if (time > WINDOW_TIME)
+		time = WINDOW_TIME;
 	return octets / per < UINT64_MAX / WINDOW_TIME
-	    ? octets / per * WINDOW_TIME + octets % per * WINDOW_TIME / per
+	    ? octets / per * time + octets % per * time / per
 	    : UINT64_MAX;
 }
 
@@ -64,7 +78,7 @@ window_arrived(struct window *window, int64_t now)
 
 	if (window->timed == 0 || window->awaited > 0)
 		return;
-	octets = brought_in_time(window->timed, now - window->since);
+	octets = fit(window, window->timed, now - window->since);
 	window->timed = 0;
 	if (octets < window->least)
 		octets = window->least;

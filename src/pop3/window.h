@@ -3,9 +3,10 @@
  * How much may be in flight.  Too little, and a distant line stands idle until
  * the next commands reach the server; too much, and a slow one is not drained
  * in time when a run is stopped.  So the octets follow the line: as many as it
- * has shown to bring in WINDOW_TIME, from the commands to the end of their
- * replies.  While only the distance limits them, each such flight is a multiple
- * of the one before.
+ * has shown to bring, from the commands to the end of their replies, in
+ * WINDOW_TRIPS round trips, yet in WINDOW_TIME at most.  While only the
+ * distance limits them, each such flight is a multiple of the one before.  A
+ * server that is near needs no more than the least.
  */
 #ifndef POP3_WINDOW_H
 #define POP3_WINDOW_H
@@ -14,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WINDOW_TRIPS 8
 #define WINDOW_TIME 500 /* milliseconds; windup.c drains for twice as long */
 
 struct window {
@@ -21,6 +23,10 @@ struct window {
 	uint64_t octets; /* of expected replies, now; from least to most */
 	uint64_t least;
 	uint64_t most;
+
+	int64_t trip; /* the shortest round trip so far, in milliseconds */
+	bool is_idle; /* but for what left at asked */
+	int64_t asked;
 
 	/* The flight that is timed. */
 	uint64_t timed; /* octets in it; 0 if none is */
@@ -41,13 +47,13 @@ bool window_is_open(
 bool window_has_room(const struct window *window, size_t sent,
     uint64_t in_flight, uint64_t octets);
 
-/* Commands have left, and so much is in flight now; the clock is in
- * milliseconds. */
-void window_sent(
-    struct window *window, size_t sent, uint64_t in_flight, int64_t now);
+/* Commands have left; how many were in flight before, and what is now.  The
+ * clock is in milliseconds. */
+void window_sent(struct window *window, size_t before, size_t sent,
+    uint64_t in_flight, int64_t now);
 
 /* The reply to the oldest command in flight begins. */
-void window_replied(struct window *window);
+void window_replied(struct window *window, int64_t now);
 
 /* The last reply that began is here whole. */
 void window_arrived(struct window *window, int64_t now);

@@ -11,7 +11,7 @@
 
 #define QUIT_TIMEOUT 10000 /* milliseconds; a warning, not worth a wait */
 
-/* A line of 20 MB/s holds the first in 200 ms, one of 128 MB/s the other in
+/* A line of 20 MB/s brings the first in 200 ms, one of 128 MB/s the other in
  * 500 ms. */
 #define PIPELINE_COMMANDS 4000
 #define PIPELINE_OCTETS (UINT64_C(4) << 20)

@@ -347,23 +347,23 @@ test_octets(void)
 	end(&s);
 }
 
-/* The octets of a window from 1,000 to 8,000 after a flight of so many has
- * taken so many milliseconds. */
+/* The octets of a window from 1,000 to 8,000 after a flight of so many that has
+ * taken so many milliseconds, trip of them to its first reply. */
 static uint64_t
-fitted(uint64_t octets, int64_t milliseconds)
+fitted(uint64_t octets, int64_t trip, int64_t milliseconds)
 {
 	struct window window;
 
 	window_set(&window, 100, 1000, 8000);
-	window_sent(&window, 2, octets, 7);
-	window_replied(&window);
-	window_arrived(&window, 8);
+	window_sent(&window, 0, 2, octets, 7);
+	window_replied(&window, 7 + trip);
+	window_arrived(&window, 7 + trip);
 	/* The end of the first is not that of the flight, nor does what is sent
 	 * in the meantime count. */
 	if (window.octets != 1000)
 		return 0;
-	window_sent(&window, 100, UINT64_MAX, 9);
-	window_replied(&window);
+	window_sent(&window, 1, 100, UINT64_MAX, 7 + trip);
+	window_replied(&window, 7 + trip);
 	window_arrived(&window, 7 + milliseconds);
 	return window.octets;
 }
@@ -373,51 +373,29 @@ test_fitting_window(void)
 {
 	struct window window;
 
-	tap_ok(fitted(1000, WINDOW_TIME) == 1000, "in time: it fits");
-	tap_ok(fitted(3000, WINDOW_TIME / 2) == 6000, "in half of it: twice");
-	tap_ok(fitted(3001, 10000) == 1000, "too slow: not below the least");
-	tap_ok(fitted(2001, 1000) == 1000 && fitted(2002, 1000) == 1001,
+	tap_ok(fitted(2000, 50, 200) == 4000, "eight round trips, 400 ms");
+	tap_ok(fitted(2000, 10, 160) == 1000, "or 80");
+	tap_ok(fitted(2000, 400, 500) == 2000 && fitted(3000, 400, 250) == 6000,
+	    "but 500 ms at most");
+	tap_ok(fitted(3001, 100, 10000) == 1000, "not below the least");
+	tap_ok(
+	    fitted(2001, 100, 1000) == 1000 && fitted(2002, 100, 1000) == 1001,
 	    "the time divides octets that it does not divide");
-	tap_ok(fitted(1000, 1) == 8000, "very fast: not above the most");
-	tap_ok(fitted(1000, 0) == 8000, "faster than the clock can tell");
-	tap_ok(fitted(UINT64_MAX, 1) == 8000, "a size without sense");
-	tap_ok(fitted(0, 1) == 1000, "nothing shows nothing");
+	tap_ok(fitted(1000, 100, 1) == 8000, "not above the most");
+	tap_ok(fitted(1000, 100, 0) == 8000, "faster than the clock can tell");
+	tap_ok(fitted(8000, 0, 0) == 1000, "nearer than that");
+	tap_ok(fitted(UINT64_MAX, 100, 1) == 8000, "a size without sense");
+	tap_ok(fitted(0, 100, 1) == 1000, "nothing shows nothing");
 	window_set(&window, 100, 1000, 8000);
 	for (int64_t now = 0; now < 4; now++) {
-		window_sent(&window, 1, now == 1 ? 8000 : 2000, 1000 * now);
-		window_replied(&window);
+		window_sent(&window, 1, 2, now == 1 ? 8000 : 2000, 1000 * now);
+		window_replied(&window, 1000 * now);
+		window_replied(&window, 1000 * now);
 		window_arrived(&window, 1000 * now + (now == 1 ? 100 : 500));
 		tap_ok(window.octets == (now == 1 ? 8000 : 2000),
-		    "it follows, up and down, %d", (int)now);
+		    "up and down, whatever comes behind other replies, %d",
+		    (int)now);
 	}
-}
-
-static void
-test_growing_window(void)
-{
-	uint32_t at_once = 0, next = 1;
-	struct session s;
-
-	begin(&s);
-	client_window(s.client, 100, 1000);
-	client_window_follows(s.client, 10000);
-	/* Once at least in so many, the machine lets it be quick. */
-	for (int i = 0; i < 100 && at_once <= 3; i++) {
-		for (uint32_t to = next + 20; next < to; next++)
-			client_queue_message(s.client, CMD_RETR, next, 400);
-		at_once = 0;
-		for (int j = 0; j < 20; j++) {
-			uint32_t n = 0;
-
-			say(&s, "-ERR\r\n");
-			reply(&s);
-			for (const char *at = sent(&s); *at != '\0'; at++)
-				n += *at == '\n';
-			at_once = n > at_once ? n : at_once;
-		}
-	}
-	tap_ok(at_once > 3, "quick replies: more at once");
-	end(&s);
 }
 
 /* A queue that grows while its begin is somewhere in the midst. */
@@ -997,7 +975,6 @@ main(void)
 	test_batches();
 	test_octets();
 	test_fitting_window();
-	test_growing_window();
 	test_growth();
 	test_drop();
 	test_body();
