@@ -2,6 +2,7 @@
 #include "base/flush.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,12 +22,14 @@ struct flush {
 	pthread_cond_t progress;
 	/* since flush_wait last returned, the larger first: */
 	size_t added;
-	size_t released; /* helpers may take them */
+	size_t released; /* helpers may work on them */
+	size_t begun;	 /* their data is on its way */
 	size_t taken;
 	size_t finished;
 	size_t awaited; /* who waits wants so many finished */
 	int error;	/* errno of the first failure */
 	size_t failed;	/* which it was */
+	bool beginning; /* somebody begins those released */
 	bool ending;
 	size_t n_idle;
 	size_t n_helpers;
@@ -67,6 +70,47 @@ take_next(struct flush *flush)
 		pthread_cond_signal(&flush->progress);
 }
 
+/* Only a hint; what it cannot start, fdatasync does. */
+static void
+start_write_out(int fd)
+{
+#ifdef __linux__
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+	(void)fd;
+#endif
+}
+
+/* A file system with a journal makes all durable in one commit, if that is
+ * asked for when the data of all are on their way. */
+static void
+begin_released(struct flush *flush)
+{
+	size_t end = flush->released;
+
+	flush->beginning = true;
+	pthread_mutex_unlock(&flush->mutex);
+	for (size_t i = flush->begun; i < end; i++)
+		start_write_out(flush->fds[i % flush->room]);
+	pthread_mutex_lock(&flush->mutex);
+	flush->beginning = false;
+	flush->begun = end;
+	pthread_cond_broadcast(&flush->work);
+}
+
+/* False if there is nothing to be done now. */
+static bool
+do_some_work(struct flush *flush)
+{
+	if (flush->taken < flush->begun)
+		take_next(flush);
+	else if (flush->begun < flush->released && !flush->beginning)
+		begin_released(flush);
+	else
+		return false;
+	return true;
+}
+
 static void *
 help(void *context)
 {
@@ -74,10 +118,8 @@ help(void *context)
 
 	pthread_mutex_lock(&flush->mutex);
 	while (!flush->ending) {
-		if (flush->taken < flush->released) {
-			take_next(flush);
+		if (do_some_work(flush))
 			continue;
-		}
 		flush->n_idle++;
 		pthread_cond_wait(&flush->work, &flush->mutex);
 		flush->n_idle--;
@@ -140,10 +182,8 @@ static void
 wait_for(struct flush *flush, size_t n)
 {
 	while (flush->finished < n) {
-		if (flush->taken < flush->added) {
-			take_next(flush);
+		if (do_some_work(flush))
 			continue;
-		}
 		flush->awaited = n;
 		pthread_cond_wait(&flush->progress, &flush->mutex);
 		flush->awaited = SIZE_MAX;
@@ -161,8 +201,10 @@ flush_add(struct flush *flush, int fd)
 	flush->fds[flush->added++ % flush->room] = fd;
 	if (flush->added - flush->released >= BURST)
 		release(flush);
-	if (flush->max_helpers == 0)
+	if (flush->max_helpers == 0) {
+		flush->begun = flush->released = flush->added;
 		take_next(flush);
+	}
 	pthread_mutex_unlock(&flush->mutex);
 }
 
@@ -174,7 +216,8 @@ flush_wait(struct flush *flush, size_t *failed)
 	pthread_mutex_lock(&flush->mutex);
 	release(flush);
 	wait_for(flush, flush->added);
-	flush->added = flush->released = flush->taken = flush->finished = 0;
+	flush->added = flush->released = flush->begun = 0;
+	flush->taken = flush->finished = 0;
 	error = flush->error;
 	*failed = flush->failed;
 	flush->error = 0;
