@@ -253,10 +253,12 @@ address_take(struct address *address, char c)
 static void
 field_bytes(struct msg *msg, const char *data, size_t n)
 {
+	struct address *reader = msg->reader;
+
 	if (!msg->excluded)
 		hash_bytes(msg, data, n);
-	for (size_t i = 0; msg->reader != NULL && i < n; i++)
-		address_take(msg->reader, data[i]);
+	for (size_t i = 0; reader != NULL && i < n; i++)
+		address_take(reader, data[i]);
 }
 
 /* The field ends where a line begins that does not continue it. */
@@ -271,11 +273,18 @@ field_end(struct msg *msg)
 	msg->excluded = false;
 }
 
+/* Letters in either case differ in one bit. */
+static bool
+begins_alike(const char *name, const char *other)
+{
+	return ((name[0] ^ other[0]) & ~0x20) == 0;
+}
+
 static enum field
 field_named(const char *name, size_t n)
 {
 	for (size_t i = 0; i < N_FIELDS; i++)
-		if (n == fields[i].n &&
+		if (n == fields[i].n && begins_alike(name, fields[i].name) &&
 		    strncasecmp(name, fields[i].name, n) == 0)
 			return fields[i].field;
 	return FIELD_OTHER;
