@@ -44,6 +44,19 @@ buf_printf(struct buf *buf, const char *fmt, ...)
 }
 
 void
+buf_put_number(struct buf *buf, uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	buf_append(buf, digits + at, sizeof(digits) - at);
+}
+
+void
 buf_consume(struct buf *buf, size_t n)
 {
 	memmove(buf->data, buf->data + n, buf->len - n);

@@ -4,6 +4,7 @@
 #define BASE_BUF_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct buf {
@@ -43,6 +44,9 @@ buf_puts(struct buf *buf, const char *string)
 
 void buf_printf(struct buf *buf, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Append its decimal digits; printf takes many times as long. */
+void buf_put_number(struct buf *buf, uint64_t number);
 
 /* Forget the first n bytes. */
 void buf_consume(struct buf *buf, size_t n);

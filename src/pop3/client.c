@@ -254,9 +254,11 @@ send_next(struct client *client)
 	/* Room at once: a buffer that grows leaves copies behind. */
 	buf_room(&line, 64 + (queued->args != NULL ? strlen(queued->args) : 0));
 	buf_puts(&line, command->name);
-	if (queued->number > 0)
-		buf_printf(&line, " %lu%s", (unsigned long)queued->number,
-		    command->tail != NULL ? command->tail : "");
+	if (queued->number > 0) {
+		buf_puts(&line, " ");
+		buf_put_number(&line, queued->number);
+		buf_puts(&line, command->tail != NULL ? command->tail : "");
+	}
 	if (queued->args != NULL) {
 		buf_puts(&line, " ");
 		buf_puts(&line, queued->args);

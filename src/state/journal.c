@@ -282,24 +282,11 @@ journal_put(struct buf *out, const char *text, size_t n)
 	buf_append(out, text, n);
 }
 
-static void
-put_digits(struct buf *out, uint64_t number)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	buf_append(out, digits + at, sizeof(digits) - at);
-}
-
 void
 journal_put_number(struct buf *out, uint64_t number)
 {
 	buf_append(out, " ", 1);
-	put_digits(out, number);
+	buf_put_number(out, number);
 }
 
 void
