@@ -29,7 +29,7 @@
 #define BATCH_OCTETS ((uint64_t)3 << 20)
 #define MEMORY_MAX ((size_t)5 << 20) /* a batch, and what is unproven */
 #define PARTS_MAX 256		     /* written with one call */
-#define CHUNK ((size_t)256 << 10)
+#define CHUNK ((size_t)512 << 10)    /* to the spool, and from it */
 #define DATE_ROOM 32
 #define PATH_LIMIT (DELIVER_WHERE_MAX - 256)
 
@@ -173,34 +173,46 @@ gathered(const struct mbox *mbox)
 	return mbox->spooled + mbox->memory.len;
 }
 
+/* How much more goes into memory.  Of a message that is in the spool already it
+ * is little: for a piece of megabytes the system looks for pages that lie
+ * together, and may take long to find them. */
+static size_t
+room(const struct mbox *mbox)
+{
+	return (mbox->start < mbox->spooled ? CHUNK : MEMORY_MAX) -
+	    mbox->memory.len;
+}
+
+/* What is in memory goes into the spool. */
 static int
-spill(struct mbox *mbox, const char *data, size_t n, struct err *err)
+spill(struct mbox *mbox, struct err *err)
 {
 	if (mbox->spool == -1)
 		mbox->spool = file_unnamed(err);
 	if (mbox->spool == -1)
 		return -1;
-	if (lseek(mbox->spool, (off_t)mbox->spooled, SEEK_SET) == -1)
-		return file_unnamed_failed("use", err);
-	if (file_write(mbox->spool, data, n) == -1)
+	if (file_pwrite(mbox->spool, mbox->memory.data, mbox->memory.len,
+		(off_t)mbox->spooled) == -1)
 		return file_unnamed_failed("write", err);
-	mbox->spooled += n;
+	mbox->spooled += mbox->memory.len;
+	mbox->memory.len = 0;
 	return 0;
 }
 
 static int
 gather(struct mbox *mbox, const char *data, size_t n, struct err *err)
 {
+	size_t part;
+
 	if (n == 0)
 		return 0;
 	checksum_update(mbox->sum, data, n);
-	if (n > MEMORY_MAX - mbox->memory.len) {
-		if (spill(mbox, mbox->memory.data, mbox->memory.len, err) == -1)
+	for (; n > room(mbox); n -= part, data += part) {
+		part = room(mbox);
+		buf_append(&mbox->memory, data, part);
+		if (spill(mbox, err) == -1)
 			return -1;
-		mbox->memory.len = 0;
 	}
-	if (n > MEMORY_MAX)
-		return spill(mbox, data, n, err);
 	buf_append(&mbox->memory, data, n);
 	return 0;
 }
