@@ -878,6 +878,32 @@ one_that_grows() {
 	done
 }
 
+@test "a torn state, and a unique-id that was used twice: nothing comes again" {
+	local how
+	for how in "" --no-top; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		same_size m1 one
+		# shellcheck disable=SC2086
+		serve $how
+		rc
+		runs
+		rm "$BOX/m1"
+		runs
+		message m1 "two, and longer"
+		runs
+		[ "$(delivered)" -eq 2 ]
+		# Of the second one nothing is on record any more.
+		sed -i '5q' "$(state_file)"
+		sed -i '/^session/,$d' "$(state_file)"
+		run_poplar
+		expect_exit 0
+		[ "$(delivered)" -eq 2 ]
+		runs
+		[ "$(delivered)" -eq 2 ]
+		stop_server
+	done
+}
+
 @test "a message with the size of one that left is fetched" {
 	same_size m1 one
 	same_size m2 two

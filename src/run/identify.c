@@ -339,6 +339,17 @@ prepare_doubts(struct fetch *fetch, struct err *err)
 	return 0;
 }
 
+static int
+settle_doubts(struct fetch *fetch, struct err *err)
+{
+	static const struct question who_is_doubtful = {
+	    .concerns = is_doubtful, .answer = settle_doubt};
+
+	return prepare_doubts(fetch, err) == -1
+	    ? -1
+	    : ask(fetch, &who_is_doubtful, err);
+}
+
 int
 identify_name(
     struct fetch *fetch, struct listing_message *message, struct err *err)
@@ -631,18 +642,17 @@ identify_by_headers(struct fetch *fetch, struct err *err)
 {
 	static const struct question who_is_nameless = {
 	    .concerns = is_nameless, .answer = name_by_header};
-	static const struct question who_changed = {
-	    .concerns = is_doubtful, .answer = settle_doubt};
 	size_t lost, listed;
 
 	advise_without_uidl(fetch);
-	if (ask(fetch, &who_is_nameless, err) == -1)
+	/* What another one has the unique-id of now may lie in the Maildir. */
+	if (ask(fetch, &who_is_nameless, err) == -1 ||
+	    settle_doubts(fetch, err) == -1)
 		return -1;
 	if (!recognises_late(fetch) && resume_recognise(fetch, err) == -1)
 		return -1;
 	doubt_due(fetch);
-	if (prepare_doubts(fetch, err) == -1 ||
-	    ask(fetch, &who_changed, err) == -1)
+	if (settle_doubts(fetch, err) == -1)
 		return -1;
 	if (!has_strangers(fetch))
 		return 0;
