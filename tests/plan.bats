@@ -147,6 +147,32 @@ in_box() {
 	[ "$(retrieved 3)" = 2 ]
 }
 
+@test "the same under keep for a time, and where LIST says no sizes" {
+	local i options
+	messages 2
+	mpop_list >"$HOME/list" <<-EOF
+		m0001 1
+		m0002 1
+	EOF
+	rc
+	poplar_on '+0d'
+	for options in "" "--resp LIST=-ERR"; do
+		rm -rf "$HOME/.local"
+		# shellcheck disable=SC2086
+		serve --no-delete $options
+		rc "keep 1d" "uidls_file ~/list"
+		for i in 0 23 47 47; do
+			poplar_on "+${i}h"
+			expect_exit 0
+		done
+		[ "$(count_logged 'C: DELE')" -eq 4 ]
+		[ "$(count_logged 'C: RETR')" -eq 0 ]
+		stop_server
+		: >"$LOG"
+		rm "$HOME/list.poplar"
+	done
+}
+
 @test "keep off: a cut before QUIT is answered is a warning, not a failure" {
 	messages 3
 	serve --at QUIT --cut-after 0 --no-delete --on-connection 1

@@ -115,9 +115,9 @@ bool identify_has_top(const struct fetch *fetch);
 struct seen_message *identify_header(
     struct fetch *fetch, struct listing_message *message, uint64_t header_hash);
 
-/* identify.c: record the size that a known message has now, and that it is no
- * mere guess from the Maildir, unless header_hash is 0: nobody has looked at
- * it. */
+/* identify.c: record the size that a known message has now, its header where
+ * that is not known, and that it is no mere guess from the Maildir; unless
+ * header_hash is 0: nobody has looked at it. */
 void identify_renew(struct fetch *fetch, const struct listing_message *message,
     uint64_t header_hash);
 

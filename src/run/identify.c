@@ -229,13 +229,16 @@ identify_renew(
 {
 	uint32_t index = seen_of(fetch, message);
 	const struct seen_message *known = seen_at(fetch->seen, index);
+	bool has_size = message->octets < SEEN_OCTETS_UNKNOWN;
 
-	if (hash == 0 || message->octets >= SEEN_OCTETS_UNKNOWN ||
-	    (known->octets == message->octets &&
-		(known->flags & SEEN_REBUILT) == 0))
+	if (hash == 0)
+		return;
+	if ((!has_size || known->octets == message->octets) &&
+	    (known->flags & SEEN_REBUILT) == 0 &&
+	    seen_header_hash(fetch->seen, index) != 0)
 		return;
 	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
-	    message->octets, hash);
+	    has_size ? message->octets : known->octets, hash);
 }
 
 /* Of all that are known by this id, the one that fits; lost is worse than
@@ -292,8 +295,7 @@ identify_is_due(struct fetch *fetch, const struct listing_entry *entry)
 static bool
 tells_by_header(struct fetch *fetch, uint32_t index)
 {
-	return (fetch->listing.wants_sizes &&
-		   (seen_at(fetch->seen, index)->flags & SEEN_IMPORTED) != 0) ||
+	return (seen_at(fetch->seen, index)->flags & SEEN_IMPORTED) != 0 ||
 	    seen_header_hash(fetch->seen, index) != 0;
 }
 
