@@ -304,6 +304,19 @@ poplar_on() {
 	[ "$(delivered)" -eq 2 ]
 }
 
+@test "keep for a time: the same before there ever was a good session" {
+	messages 2
+	serve --at 'RETR 2' --cut-after 0 --on-connection 1
+	rc "keep 30d"
+	run_poplar
+	expect_exit 75
+	[ "$(delivered)" -eq 1 ]
+	poplar_on '+3y'
+	expect_exit 0
+	[ "$(in_box)" = "m0001 m0002" ]
+	[ "$(delivered)" -eq 2 ]
+}
+
 @test "only_new off: everything comes again, once each run" {
 	messages 3
 	serve

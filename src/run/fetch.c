@@ -273,8 +273,9 @@ choose_settings(struct fetch *fetch)
 	const struct seen_session *last = seen_last_session(fetch->seen);
 	uint64_t keep =
 	    account->keep == CONF_KEEP_TIME ? account->keep_seconds : 0;
-	bool is_long_ago =
-	    last->time != 0 && (uint64_t)(fetch->now - last->time) > keep;
+	/* A run that died before its first good session left records. */
+	time_t heard = last->time != 0 ? last->time : last->newest;
+	bool is_long_ago = heard != 0 && (uint64_t)(fetch->now - heard) > keep;
 
 	fetch->settings = (struct plan_settings){
 	    .only_new = account->only_new == CONF_ON,
