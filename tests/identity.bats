@@ -878,6 +878,44 @@ one_that_grows() {
 	done
 }
 
+@test "all absent for a session, and back with new unique-ids: recognised" {
+	messages 3
+	printf 'Subject: cron\r\n\r\none\r\n' >"$BOX/m9"
+	serve
+	rc
+	runs
+	mkdir "$BATS_TEST_TMPDIR/away"
+	mv "$BOX"/* "$BATS_TEST_TMPDIR/away"
+	runs
+	mv "$BATS_TEST_TMPDIR/away"/m0* "$BOX"
+	# Which may well be the next one that has no Message-ID.
+	printf 'Subject: cron\r\n\r\ntwo\r\n' >"$BOX/m9"
+	again --uid-prefix moved-
+	runs
+	says "3 were recognised"
+	[ "$(delivered)" -eq 5 ]
+	grep -qr '^two' "$HOME/Maildir/new"
+	: >"$LOG"
+	runs
+	[ -z "$stderr" ]
+	[ "$(delivered)" -eq 5 ]
+	not logged TOP
+}
+
+@test "some absent for a session, then all have new unique-ids: recognised" {
+	messages 4
+	serve
+	rc
+	runs
+	mv "$BOX/m0001" "$BATS_TEST_TMPDIR"
+	runs
+	mv "$BATS_TEST_TMPDIR/m0001" "$BOX"
+	again --uid-prefix moved-
+	runs
+	says "4 were recognised"
+	[ "$(delivered)" -eq 4 ]
+}
+
 @test "a torn state, and a unique-id that was used twice: nothing comes again" {
 	local how
 	for how in "" --no-top; do

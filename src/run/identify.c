@@ -11,15 +11,18 @@
 #define TOP_LIMIT (1 << 20)    /* more of a header is not looked at */
 #define TOP_ENDLESS (64 << 20) /* more than that ends the session */
 
+struct header {
+	uint64_t hash; /* 0: it cannot be had */
+	bool has_message_id;
+};
+
 /* A question about some of the messages that their headers answer. */
 struct question {
 	bool (*concerns)(struct fetch *fetch,
 	    const struct listing_message *message, const void *context);
-	/* hash 0: the header cannot be had */
 	void (*answer)(struct fetch *fetch, struct listing_message *message,
-	    uint64_t hash, void *context);
+	    const struct header *header, void *context);
 	void *context;
-	bool needs_message_id; /* a header without one tells nothing */
 };
 
 static uint32_t
@@ -46,23 +49,23 @@ feed_header(void *context, const char *data, size_t n, struct err *err)
 }
 
 static int
-read_header(
-    struct fetch *fetch, struct msg *msg, uint64_t *hash, struct err *err)
+read_header(struct fetch *fetch, struct msg *msg, struct header *header,
+    struct err *err)
 {
 	struct client_body body = {
 	    .sink = feed_header, .context = msg, .limit = TOP_ENDLESS};
 	struct client_reply reply;
 
-	*hash = 0;
+	*header = (struct header){0};
 	if (client_reply(fetch->session.client, &reply, err) == -1)
 		return -1;
 	if (!reply.ok)
 		return 0;
 	msg_begin(msg);
-	if (client_body(fetch->session.client, &body, err) == 0)
-		*hash = msg_header_hash(msg);
-	else if (!body.in_step)
-		return -1;
+	if (client_body(fetch->session.client, &body, err) == -1)
+		return body.in_step ? 0 : -1;
+	header->hash = msg_header_hash(msg);
+	header->has_message_id = msg_has_message_id(msg);
 	return 0;
 }
 
@@ -97,7 +100,7 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 	struct listing_message *messages = fetch->listing.messages;
 	bool can_ask = identify_has_top(fetch);
 	struct msg *msg = msg_new();
-	uint64_t hash = 0;
+	struct header header = {0};
 	size_t n;
 	uint32_t *chosen = choose(fetch, question, &n);
 	int status = 0;
@@ -107,11 +110,9 @@ ask(struct fetch *fetch, const struct question *question, struct err *err)
 		    messages[chosen[i]].number, TOP_OCTETS);
 	for (size_t i = 0; i < n && status == 0; i++) {
 		if (can_ask)
-			status = read_header(fetch, msg, &hash, err);
-		if (question->needs_message_id && !msg_has_message_id(msg))
-			hash = 0;
+			status = read_header(fetch, msg, &header, err);
 		if (status == 0)
-			question->answer(fetch, &messages[chosen[i]], hash,
+			question->answer(fetch, &messages[chosen[i]], &header,
 			    question->context);
 	}
 	/* What was learned then is not written down. */
@@ -166,14 +167,14 @@ identify_header(
 
 static void
 name_by_header(struct fetch *fetch, struct listing_message *message,
-    uint64_t hash, void *context)
+    const struct header *header, void *context)
 {
 	struct seen_message *known;
 
 	(void)context;
-	if (hash == 0)
+	if (header->hash == 0)
 		return;
-	known = identify_header(fetch, message, hash);
+	known = identify_header(fetch, message, header->hash);
 	if (known != NULL)
 		settle(fetch, message, seen_index(fetch->seen, known));
 }
@@ -266,13 +267,13 @@ settle_changed(
 
 static void
 settle_doubt(struct fetch *fetch, struct listing_message *message,
-    uint64_t hash, void *context)
+    const struct header *header, void *context)
 {
 	(void)context;
 	if (message->doubt == LISTING_DUE)
-		settle_due(fetch, message, hash);
+		settle_due(fetch, message, header->hash);
 	else
-		settle_changed(fetch, message, hash);
+		settle_changed(fetch, message, header->hash);
 }
 
 bool
@@ -371,43 +372,60 @@ identify_name(
 
 /* A server that gave all its messages new unique-ids. */
 
+/* Is it known, and not listed? */
 static bool
-counts_as_lost(const struct fetch *fetch, uint32_t index)
+is_gone(const struct fetch *fetch, uint32_t index)
 {
 	const struct seen_message *message = seen_at(fetch->seen, index);
 
 	return (message->flags & (SEEN_MATCHED | SEEN_DELETED | SEEN_UNDONE)) ==
 	    0 &&
-	    message->missing == 0 && !resume_is_unconfirmed(fetch, index);
+	    !resume_is_unconfirmed(fetch, index);
 }
 
-static size_t
-count_lost(const struct fetch *fetch, size_t *listed)
+/* It went just now. */
+static bool
+is_lost(const struct fetch *fetch, uint32_t index)
 {
-	size_t lost = 0;
+	return is_gone(fetch, index) &&
+	    seen_at(fetch->seen, index)->missing == 0;
+}
 
-	*listed = 0;
+struct census {
+	size_t listed;
+	size_t lost;
+	size_t gone; /* the lost ones among them */
+};
+
+static struct census
+count_known(const struct fetch *fetch)
+{
+	struct census census = {0};
+
 	for (uint32_t i = 0; i < seen_count(fetch->seen); i++) {
 		const struct seen_message *message = seen_at(fetch->seen, i);
 
-		lost += counts_as_lost(fetch, i);
-		*listed += (message->flags & SEEN_MATCHED) != 0;
+		census.listed += (message->flags & SEEN_MATCHED) != 0;
+		census.lost += is_lost(fetch, i);
+		census.gone += is_gone(fetch, i);
 	}
-	return lost;
+	return census;
 }
 
 struct lost {
 	uint64_t header;
 	uint64_t octets;
 	uint32_t index;
+	bool needs_message_id; /* to be told from another of this header */
 };
 
 /* Which of the unknown messages may be lost ones. */
 enum suspects {
 	SUSPECT_ALL,	   /* most are lost: the server renumbered */
+	SUSPECT_RETURNED,  /* nothing that is known is listed: it may have done
+			      so while all were absent */
 	SUSPECT_NAMELESS,  /* as some were called by their header so far */
-	SUSPECT_SAME_SIZE, /* those that have the size of a lost one; a
-			      Message-ID must say that it is no other */
+	SUSPECT_SAME_SIZE, /* those that have the size of a lost one */
 };
 
 struct renumbering {
@@ -433,7 +451,9 @@ compare_lost(const void *a, const void *b)
 {
 	const struct lost *x = a, *y = b;
 
-	return (x->header > y->header) - (x->header < y->header);
+	if (x->header != y->header)
+		return x->header > y->header ? 1 : -1;
+	return x->needs_message_id - y->needs_message_id;
 }
 
 /* Without a unique-id when it was fetched, and not listed as such: it may have
@@ -469,9 +489,24 @@ static bool
 may_be_another(
     struct fetch *fetch, const struct renumbering *renumbering, uint32_t index)
 {
-	return renumbering->suspects == SUSPECT_NAMELESS
-	    ? lost_its_header_as_name(fetch, index)
-	    : counts_as_lost(fetch, index);
+	switch (renumbering->suspects) {
+	case SUSPECT_NAMELESS:
+		return lost_its_header_as_name(fetch, index);
+	case SUSPECT_SAME_SIZE:
+		return is_lost(fetch, index);
+	default:
+		return is_gone(fetch, index);
+	}
+}
+
+/* What left long ago, or is one of few, may have left for good. */
+static bool
+needs_message_id(
+    struct fetch *fetch, const struct renumbering *renumbering, uint32_t index)
+{
+	return renumbering->suspects == SUSPECT_SAME_SIZE ||
+	    (renumbering->suspects != SUSPECT_NAMELESS &&
+		!is_lost(fetch, index));
 }
 
 static void
@@ -487,10 +522,11 @@ collect_lost(struct fetch *fetch, struct renumbering *renumbering)
 			continue;
 		header = seen_header_hash(fetch->seen, i);
 		if (header == 0)
-			renumbering->some_headless = true;
+			renumbering->some_headless |= is_lost(fetch, i);
 		else
 			renumbering->lost[renumbering->n++] = (struct lost){
-			    header, seen_at(fetch->seen, i)->octets, i};
+			    header, seen_at(fetch->seen, i)->octets, i,
+			    needs_message_id(fetch, renumbering, i)};
 	}
 	qsort(renumbering->lost, renumbering->n, sizeof(struct lost),
 	    compare_lost);
@@ -504,31 +540,44 @@ collect_lost(struct fetch *fetch, struct renumbering *renumbering)
 
 static bool
 may_answer_for(const struct renumbering *renumbering, const struct lost *lost,
-    const struct listing_message *message)
+    const struct listing_message *message, const struct header *header)
 {
+	if (lost->needs_message_id && !header->has_message_id)
+		return false;
 	return renumbering->suspects != SUSPECT_SAME_SIZE ||
 	    lost->octets == message->octets;
+}
+
+/* The first of those with this header. */
+static const struct lost *
+find_lost(const struct renumbering *renumbering, uint64_t header)
+{
+	size_t low = 0, high = renumbering->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (renumbering->lost[middle].header < header)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return &renumbering->lost[low];
 }
 
 /* Each lost message answers for one listed one. */
 static uint32_t
 take_lost(struct fetch *fetch, const struct renumbering *renumbering,
-    const struct listing_message *message, uint64_t header)
+    const struct listing_message *message, const struct header *header)
 {
-	const struct lost key = {.header = header};
-	const struct lost *at = bsearch(
-	    &key, renumbering->lost, renumbering->n, sizeof(key), compare_lost);
+	const struct lost *end = renumbering->lost + renumbering->n;
 
-	if (at == NULL)
-		return LISTING_NONE;
-	while (at > renumbering->lost && at[-1].header == header)
-		at--;
-	for (; at < renumbering->lost + renumbering->n && at->header == header;
-	     at++) {
+	for (const struct lost *at = find_lost(renumbering, header->hash);
+	     at < end && at->header == header->hash; at++) {
 		struct seen_message *known = seen_at(fetch->seen, at->index);
 
 		if ((known->flags & SEEN_MATCHED) == 0 &&
-		    may_answer_for(renumbering, at, message)) {
+		    may_answer_for(renumbering, at, message, header)) {
 			known->flags |= SEEN_MATCHED;
 			return at->index;
 		}
@@ -556,23 +605,23 @@ is_suspect(struct fetch *fetch, const struct listing_message *message,
 }
 
 static void
-recognise(struct fetch *fetch, struct listing_message *message, uint64_t hash,
-    void *context)
+recognise(struct fetch *fetch, struct listing_message *message,
+    const struct header *header, void *context)
 {
 	struct renumbering *renumbering = context;
 	uint32_t index = LISTING_NONE;
 
-	if (hash != 0)
-		index = take_lost(fetch, renumbering, message, hash);
+	if (header->hash != 0)
+		index = take_lost(fetch, renumbering, message, header);
 	if (index == LISTING_NONE) {
 		message->unsettled = renumbering->suspects == SUSPECT_ALL &&
-		    (hash == 0 || renumbering->some_headless);
+		    (header->hash == 0 || renumbering->some_headless);
 		renumbering->unsettled += message->unsettled;
 		return;
 	}
 	renumbering->recognised++;
 	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
-	    message->octets, hash);
+	    message->octets, header->hash);
 	settle(fetch, message, index);
 }
 
@@ -584,7 +633,6 @@ settle_renumbering(struct fetch *fetch, enum suspects suspects, struct err *err)
 	    .concerns = is_suspect,
 	    .answer = recognise,
 	    .context = &renumbering,
-	    .needs_message_id = suspects == SUSPECT_SAME_SIZE,
 	};
 	int status;
 
@@ -640,12 +688,26 @@ recognises_late(const struct fetch *fetch)
 }
 
 static int
+settle_strangers(struct fetch *fetch, struct err *err)
+{
+	struct census known = count_known(fetch);
+
+	if (known.lost > known.listed)
+		return settle_renumbering(fetch, SUSPECT_ALL, err);
+	if (some_lost_their_header_as_name(fetch))
+		return settle_renumbering(fetch, SUSPECT_NAMELESS, err);
+	if (known.lost > 0 && identify_has_top(fetch))
+		return settle_renumbering(fetch, SUSPECT_SAME_SIZE, err);
+	if (known.listed == 0 && known.gone > 0 && identify_has_top(fetch))
+		return settle_renumbering(fetch, SUSPECT_RETURNED, err);
+	return 0;
+}
+
+static int
 identify_by_headers(struct fetch *fetch, struct err *err)
 {
 	static const struct question who_is_nameless = {
 	    .concerns = is_nameless, .answer = name_by_header};
-	size_t lost, listed;
-
 	advise_without_uidl(fetch);
 	/* What another one has the unique-id of now may lie in the Maildir. */
 	if (ask(fetch, &who_is_nameless, err) == -1 ||
@@ -656,16 +718,7 @@ identify_by_headers(struct fetch *fetch, struct err *err)
 	doubt_due(fetch);
 	if (settle_doubts(fetch, err) == -1)
 		return -1;
-	if (!has_strangers(fetch))
-		return 0;
-	lost = count_lost(fetch, &listed);
-	if (lost > listed)
-		return settle_renumbering(fetch, SUSPECT_ALL, err);
-	if (some_lost_their_header_as_name(fetch))
-		return settle_renumbering(fetch, SUSPECT_NAMELESS, err);
-	if (lost > 0 && identify_has_top(fetch))
-		return settle_renumbering(fetch, SUSPECT_SAME_SIZE, err);
-	return 0;
+	return has_strangers(fetch) ? settle_strangers(fetch, err) : 0;
 }
 
 int
