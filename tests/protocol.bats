@@ -379,6 +379,31 @@ pipelined() {
 	expect_exit 0
 }
 
+# withdraws ANSWER ...: PIPELINING before the login, and what CAPA says then.
+withdraws() {
+	play < <(
+		login_lines | sed 's/S: -ERR/S: +OK\nS: PIPELINING\nS: TOP\nS: ./'
+		printf '%s\n' 'C: CAPA' "$@"
+		listing_lines 2 3
+		for i in 1 2; do
+			printf '%s\n' "C: RETR $i" 'EXPECT-NOTHING 40' \
+			    'S: +OK' 'S: x' 'S: .'
+		done
+		printf '%s\n' 'C: QUIT' 'S: +OK'
+	)
+	rc
+	run_poplar
+	assert_played
+	expect_exit 0
+	assert_equal "$(delivered)" 2
+	forget_everything
+}
+
+@test "a server that announces PIPELINING only before the login" {
+	withdraws 'S: +OK' 'S: TOP' 'S: UIDL' 'S: .'
+	withdraws 'S: -ERR'
+}
+
 # in_flight FROM TO: so many RETRs, and the proof behind each.
 in_flight() {
 	local i

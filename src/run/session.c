@@ -161,8 +161,11 @@ session_choose_window(struct session *session)
 
 	session->pipelining =
 	    said == CONF_ON || (said == CONF_AUTO && session->capa.pipelining);
-	if (!session->pipelining)
+	/* What was said before the login may not hold behind it. */
+	if (!session->pipelining) {
+		client_window(session->client, 1, UINT64_MAX);
 		return;
+	}
 	client_window(session->client, PIPELINE_COMMANDS, PIPELINE_OCTETS);
 	client_window_follows(session->client, PIPELINE_OCTETS_MAX);
 }
