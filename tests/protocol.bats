@@ -900,6 +900,26 @@ claims_endlessly() {
 	done
 }
 
+@test "a message without an end among those that are dropped: 75" {
+	play --wait 50000 < <(
+		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: +OK' 'S: PIPELINING' \
+		    'S: UIDL' 'S: TOP' 'S: .' 'C: USER alice' 'C: PASS sesame' \
+		    'C: STAT' 'C: UIDL' 'C: LIST' 'REPEAT 2 S: +OK' \
+		    'S: +OK 3 33' 'S: +OK' 'REPEAT 3 S: %d uid%d' 'S: .' \
+		    'S: +OK' 'REPEAT 3 S: %d 11' 'S: .' 'C: RETR 1' \
+		    'REPEAT 9 QUESTION' 'C: RETR 2' 'C: RETR 3' \
+		    'REPEAT 17 QUESTION' 'S: +OK' 'S: message 1' 'S: .' \
+		    'REPEAT 9 ANSWER +OK 3 33' 'S: +OK' 'S: not as listed' \
+		    'S: .' 'S: +OK' 'ENDLESS Subject: x\r\n'
+	)
+	rc
+	run_poplar
+	expect_exit 75
+	says "retrieval: the message is larger than"
+	assert_played
+	[ "$(cat "$HOME"/Maildir/new/*)" = "message 1" ]
+}
+
 @test "RETR refused for one message: the others come, and 75" {
 	messages 3
 	cp -r "$BOX" "$BATS_TEST_TMPDIR/all"

@@ -31,6 +31,7 @@
 #include "run/batch.h"
 #include "run/deletion.h"
 #include "run/held.h"
+#include "run/receive.h"
 #include "run/trouble.h"
 
 /* Tosses in a row; each message that stands alone between two of them takes
@@ -164,11 +165,14 @@ proof_drain(struct retrieval *r, struct err *err)
 	struct client *client = retrieval_client(r);
 	struct client_body body = {.sink = discard};
 	struct client_reply reply;
+	size_t next = r->next_reply;
 
 	client_drop_unsent(client);
 	while (client_queued(client) > 0) {
 		if (client_reply(client, &reply, err) == -1)
 			return -1;
+		if (reply.command == CMD_RETR)
+			body.limit = receive_limit(r, r->wanted[next++]);
 		if (reply.command == CMD_DELE)
 			deletion_take(r, &reply);
 		else if (reply.ok && reply.command == CMD_RETR &&

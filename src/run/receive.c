@@ -59,10 +59,10 @@ take_piece(void *context, const char *data, size_t n, struct err *err)
 	return r->sink_status == DELIVER_OK ? 0 : -1;
 }
 
-static uint64_t
-limit_of(const struct retrieval *r, const struct listing_message *message)
+uint64_t
+receive_limit(const struct retrieval *r, uint32_t index)
 {
-	uint64_t octets = message->octets;
+	uint64_t octets = retrieval_message(r, index)->octets;
 
 	if (octets > SIZE_BELIEVED)
 		octets = r->fetch->listing.octets;
@@ -175,7 +175,7 @@ take_body(struct retrieval *r, uint32_t index, struct err *err)
 	struct client_body body = {
 	    .sink = take_piece,
 	    .context = r,
-	    .limit = limit_of(r, message),
+	    .limit = receive_limit(r, index),
 	};
 
 	r->sink_status = begin(r, message, err);

@@ -11,4 +11,8 @@
 int receive_message(
     struct retrieval *r, const struct client_reply *reply, struct err *err);
 
+/* Octets that the message may bring, whatever its listing says: an endless one
+ * must end. */
+uint64_t receive_limit(const struct retrieval *r, uint32_t index);
+
 #endif
