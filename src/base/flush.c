@@ -87,10 +87,11 @@ static void
 begin_released(struct flush *flush)
 {
 	size_t end = flush->released;
+	size_t first = flush->error == 0 ? flush->begun : end;
 
 	flush->beginning = true;
 	pthread_mutex_unlock(&flush->mutex);
-	for (size_t i = flush->begun; i < end; i++)
+	for (size_t i = first; i < end; i++)
 		start_write_out(flush->fds[i % flush->room]);
 	pthread_mutex_lock(&flush->mutex);
 	flush->beginning = false;
@@ -227,13 +228,23 @@ flush_wait(struct flush *flush, size_t *failed)
 }
 
 void
-flush_free(struct flush *flush)
+flush_drop(struct flush *flush)
 {
 	size_t ignored;
 
+	pthread_mutex_lock(&flush->mutex);
+	if (flush->error == 0)
+		flush->error = ECANCELED;
+	pthread_mutex_unlock(&flush->mutex);
+	flush_wait(flush, &ignored);
+}
+
+void
+flush_free(struct flush *flush)
+{
 	if (flush == NULL)
 		return;
-	flush_wait(flush, &ignored);
+	flush_drop(flush);
 	pthread_mutex_lock(&flush->mutex);
 	flush->ending = true;
 	pthread_cond_broadcast(&flush->work);

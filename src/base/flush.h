@@ -31,7 +31,11 @@ void flush_add(struct flush *flush, int fd);
  */
 int flush_wait(struct flush *flush, size_t *failed);
 
-/* Wait until all are closed, and for the helpers to end; NULL is nothing. */
+/* Nobody wants them any more: all are closed, and none that nobody is at yet is
+ * flushed.  A request to stop does not wait for the disk. */
+void flush_drop(struct flush *flush);
+
+/* Drop all, and wait for the helpers to end; NULL is nothing. */
 void flush_free(struct flush *flush);
 
 #endif

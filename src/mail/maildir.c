@@ -137,10 +137,8 @@ forget_batch(struct maildir *maildir)
 static void
 drop_batch(struct maildir *maildir)
 {
-	size_t ignored;
-
 	if (maildir->n_staged > 0)
-		flush_wait(maildir->flush, &ignored);
+		flush_drop(maildir->flush);
 	for (size_t i = maildir->n_published; i < maildir->n_staged; i++)
 		discard(maildir, &maildir->staged[i]);
 	forget_batch(maildir);

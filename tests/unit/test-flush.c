@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,15 @@
 #define ROOM 200
 
 static int fds[FILES];
+static atomic_size_t n_flushed;
+
+/* In place of the system's. */
+int
+fdatasync(int fd)
+{
+	n_flushed++;
+	return fcntl(fd, F_GETFD) == -1 ? -1 : 0;
+}
 
 static void
 open_files(size_t n)
@@ -104,6 +114,27 @@ test_free(void)
 	tap_ok(are_closed(FILES), "nothing stays open at the end");
 }
 
+/* Fewer than a burst: nobody has begun with them. */
+static void
+test_drop(void)
+{
+	struct flush *flush = flush_new(ROOM, true);
+
+	open_files(100);
+	add(flush, 100);
+	n_flushed = 0;
+	flush_drop(flush);
+	tap_ok(n_flushed == 0, "what is dropped is not flushed");
+	tap_ok(are_closed(100), "but closed");
+	tap_ok(flush_files(flush, FILES), "and then all is as before");
+	tap_ok(n_flushed == FILES, "each is flushed once");
+	open_files(100);
+	add(flush, 100);
+	n_flushed = 0;
+	flush_free(flush);
+	tap_ok(n_flushed == 0 && are_closed(100), "nor at the end");
+}
+
 static void
 test_failure(bool helpers)
 {
@@ -176,6 +207,7 @@ main(void)
 {
 	test_all();
 	test_free();
+	test_drop();
 	test_failure(true);
 	test_failure(false);
 	test_signals();
