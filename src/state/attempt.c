@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -56,8 +57,8 @@ static struct {
 	volatile sig_atomic_t lost;
 } mapping;
 
-/* A store can fail as a write can: the disk is broken, or somebody has cut the
- * file.  Then another page takes the place of this one, and the write that
+/* A store can fail as a write can: the disk is broken, or somebody has emptied
+ * the file.  Then another page takes the place of this one, and the write that
  * follows will tell. */
 static void
 on_bus_error(int signo, siginfo_t *info, void *context)
@@ -69,8 +70,21 @@ on_bus_error(int signo, siginfo_t *info, void *context)
 	    mmap(mapping.page, MAPPED, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED)
 		mapping.lost = 1;
-	else
+	else {
 		signal(signo, SIG_DFL);
+		raise(signo);
+	}
+}
+
+/* Does read(2) see at once what is stored? */
+static bool
+system_can_map(void)
+{
+#ifdef __OpenBSD__
+	return false;
+#else
+	return true;
+#endif
 }
 
 static void
@@ -80,10 +94,7 @@ map_attempt(struct seen *seen)
 	    .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
 	char *page;
 
-#ifdef __OpenBSD__
-	return; /* what is mapped, read(2) does not see at once */
-#endif
-	if (mapping.page != NULL)
+	if (!system_can_map() || mapping.page != NULL)
 		return;
 	page = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED,
 	    seen->attempt_fd, 0);
@@ -106,23 +117,43 @@ unmap_attempt(struct seen *seen)
 	seen->attempt_page = NULL;
 }
 
+/* A directory that is closed to us, around a file that is not, is no reason to
+ * fetch nothing: only what kills this run would not be known to the next. */
+static bool
+is_forbidden(int error)
+{
+	return error == EACCES || error == EPERM || error == EROFS;
+}
+
 /* What is to be mapped must be there: a store finds no room. */
 static int
-open_attempt(struct seen *seen)
+fill_attempt(struct seen *seen, struct err *err)
 {
-	char *path = attempt_path(seen), blank[MAPPED];
+	char blank[MAPPED];
 
+	memset(blank, '\n', sizeof(blank));
+	if (file_pwrite(seen->attempt_fd, blank, sizeof(blank), 0) == -1)
+		return attempt_failed(seen, "write", err);
+	map_attempt(seen);
+	return 0;
+}
+
+/* Without a file (attempt_fd is -1) attempts are not recorded. */
+static int
+open_attempt(struct seen *seen, struct err *err)
+{
+	char *path;
+
+	if (seen->attempt_fd != -1)
+		return 0;
+	path = attempt_path(seen);
 	seen->attempt_fd = open(path,
 	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
 	    0600);
 	free(path);
-	if (seen->attempt_fd == -1)
-		return -1;
-	memset(blank, '\n', sizeof(blank));
-	if (file_pwrite(seen->attempt_fd, blank, sizeof(blank), 0) == -1)
-		return -1;
-	map_attempt(seen);
-	return 0;
+	if (seen->attempt_fd != -1)
+		return fill_attempt(seen, err);
+	return is_forbidden(errno) ? 0 : attempt_failed(seen, "open", err);
 }
 
 static bool
@@ -133,17 +164,10 @@ store_attempt(struct seen *seen)
 	if (seen->attempt_page == NULL || line->len > MAPPED)
 		return false;
 	memcpy(seen->attempt_page, line->data, line->len);
+	atomic_signal_fence(memory_order_seq_cst);
 	if (mapping.lost)
 		unmap_attempt(seen);
 	return seen->attempt_page != NULL;
-}
-
-/* A directory that is closed to us, around a file that is not, is no reason to
- * fetch nothing: only what kills this run would not be known to the next. */
-static bool
-is_forbidden(int error)
-{
-	return error == EACCES || error == EPERM || error == EROFS;
 }
 
 int
@@ -154,9 +178,10 @@ seen_attempt(struct seen *seen, const char *id, struct err *err)
 
 	if (seen->read_only || id[0] == '\0')
 		return 0;
-	if (seen->attempt_fd == -1 && open_attempt(seen) == -1)
-		return is_forbidden(errno) ? 0
-					   : attempt_failed(seen, "open", err);
+	if (open_attempt(seen, err) == -1)
+		return -1;
+	if (seen->attempt_fd == -1)
+		return 0;
 	line->len = 0;
 	put_attempt(seen, line, id, strlen(id));
 	/* Nothing may be left of a longer one. */
