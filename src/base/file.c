@@ -50,6 +50,18 @@ file_pwrite(int fd, const void *data, size_t n, off_t at)
 	return 0;
 }
 
+void
+file_start_write_out(int fd, uint64_t at, uint64_t n)
+{
+#ifdef __linux__
+	sync_file_range(fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
+#else
+	(void)fd;
+	(void)at;
+	(void)n;
+#endif
+}
+
 int
 file_write_named(
     int fd, const void *data, size_t n, const char *path, struct err *err)

@@ -14,6 +14,10 @@
 int file_write(int fd, const void *data, size_t n);
 int file_pwrite(int fd, const void *data, size_t n, off_t at);
 
+/* Bytes n of what was written at an offset (0: all behind it) may go to the
+ * disk now.  Only a hint: what it cannot start, fdatasync does. */
+void file_start_write_out(int fd, uint64_t at, uint64_t n);
+
 /* The same through err, naming the file. */
 int file_write_named(
     int fd, const void *data, size_t n, const char *path, struct err *err);

@@ -2,31 +2,34 @@
 #include "base/flush.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
-#define HELPERS_MAX 31
+#define HELPERS_MAX 15
 #define BURST 128 /* so many are begun together: one by one costs more */
 #define FILES_PER_HELPER 4 /* fewer are not worth a thread */
+#define IDLE_TIME 1 /* second; a thread counts against the user's limit */
 #define STACK_SIZE ((size_t)64 << 10)
 
 struct flush {
 	pthread_mutex_t mutex;
-	pthread_cond_t work;
-	pthread_cond_t progress;
-	/* since flush_wait last returned, the larger first: */
+	pthread_cond_t work;	 /* for helpers */
+	pthread_cond_t progress; /* for the caller */
+	/* Since flush_wait last returned; finished <= taken <= begun <=
+	 * released <= added <= finished + room. */
 	size_t added;
 	size_t released; /* helpers may work on them */
 	size_t begun;	 /* their data is on its way */
 	size_t taken;
 	size_t finished;
-	size_t awaited; /* who waits wants so many finished */
+	size_t awaited; /* the caller waits for so many finished */
 	int error;	/* errno of the first failure */
 	size_t failed;	/* which it was */
 	bool beginning; /* somebody begins those released */
@@ -34,7 +37,6 @@ struct flush {
 	size_t n_idle;
 	size_t n_helpers;
 	size_t max_helpers;
-	pthread_t helpers[HELPERS_MAX];
 	size_t room;
 	int fds[]; /* a ring */
 };
@@ -66,19 +68,8 @@ take_next(struct flush *flush)
 		flush->error = error;
 		flush->failed = i;
 	}
-	if (++flush->finished == flush->awaited)
+	if (++flush->finished >= flush->awaited)
 		pthread_cond_signal(&flush->progress);
-}
-
-/* Only a hint; what it cannot start, fdatasync does. */
-static void
-start_write_out(int fd)
-{
-#ifdef __linux__
-	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-#else
-	(void)fd;
-#endif
 }
 
 /* A file system with a journal makes all durable in one commit, if that is
@@ -86,13 +77,13 @@ start_write_out(int fd)
 static void
 begin_released(struct flush *flush)
 {
-	size_t end = flush->released;
-	size_t first = flush->error == 0 ? flush->begun : end;
+	size_t first = flush->begun, end = flush->released;
+	bool in_vain = flush->error != 0;
 
 	flush->beginning = true;
 	pthread_mutex_unlock(&flush->mutex);
-	for (size_t i = first; i < end; i++)
-		start_write_out(flush->fds[i % flush->room]);
+	for (size_t i = first; i < end && !in_vain; i++)
+		file_start_write_out(flush->fds[i % flush->room], 0, 0);
 	pthread_mutex_lock(&flush->mutex);
 	flush->beginning = false;
 	flush->begun = end;
@@ -112,19 +103,31 @@ do_some_work(struct flush *flush)
 	return true;
 }
 
+/* False if none came for long enough. */
+static bool
+wait_for_work(struct flush *flush)
+{
+	struct timespec end;
+	int error;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += IDLE_TIME;
+	flush->n_idle++;
+	error = pthread_cond_timedwait(&flush->work, &flush->mutex, &end);
+	flush->n_idle--;
+	return error != ETIMEDOUT;
+}
+
 static void *
 help(void *context)
 {
 	struct flush *flush = context;
 
 	pthread_mutex_lock(&flush->mutex);
-	while (!flush->ending) {
-		if (do_some_work(flush))
-			continue;
-		flush->n_idle++;
-		pthread_cond_wait(&flush->work, &flush->mutex);
-		flush->n_idle--;
-	}
+	while (!flush->ending && (do_some_work(flush) || wait_for_work(flush)))
+		;
+	if (--flush->n_helpers == 0)
+		pthread_cond_signal(&flush->progress);
 	pthread_mutex_unlock(&flush->mutex);
 	return NULL;
 }
@@ -135,14 +138,16 @@ start_helper(struct flush *flush)
 {
 	sigset_t all, before;
 	pthread_attr_t attr;
+	pthread_t helper;
 
 	if (pthread_attr_init(&attr) != 0)
 		return;
+	/* Where that is too little, there is a default. */
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(
-		&flush->helpers[flush->n_helpers], &attr, help, flush) == 0)
+	if (pthread_create(&helper, &attr, help, flush) == 0)
 		flush->n_helpers++;
 	else
 		flush->max_helpers = flush->n_helpers;
@@ -155,11 +160,16 @@ flush_new(size_t room, bool helpers)
 {
 	struct flush *flush =
 	    mem_zero(1, sizeof(*flush) + room * sizeof(flush->fds[0]));
+	pthread_condattr_t attr;
 
 	pthread_mutex_init(&flush->mutex, NULL);
-	pthread_cond_init(&flush->work, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&flush->work, &attr);
+	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&flush->progress, NULL);
 	flush->room = room;
+	flush->awaited = SIZE_MAX;
 	flush->max_helpers = helpers ? HELPERS_MAX : 0;
 	return flush;
 }
@@ -178,9 +188,8 @@ release(struct flush *flush)
 		pthread_cond_broadcast(&flush->work);
 }
 
-/* Until so many are finished. */
 static void
-wait_for(struct flush *flush, size_t n)
+wait_until_finished(struct flush *flush, size_t n)
 {
 	while (flush->finished < n) {
 		if (do_some_work(flush))
@@ -191,21 +200,28 @@ wait_for(struct flush *flush, size_t n)
 	}
 }
 
+/* There is nobody for whom it could be begun. */
+static void
+do_at_once(struct flush *flush)
+{
+	flush->begun = flush->released = flush->added;
+	while (flush->taken < flush->added)
+		take_next(flush);
+}
+
 void
 flush_add(struct flush *flush, int fd)
 {
 	pthread_mutex_lock(&flush->mutex);
 	if (flush->added - flush->finished == flush->room) {
 		release(flush);
-		wait_for(flush, flush->finished + 1);
+		wait_until_finished(flush, flush->finished + 1);
 	}
 	flush->fds[flush->added++ % flush->room] = fd;
 	if (flush->added - flush->released >= BURST)
 		release(flush);
-	if (flush->max_helpers == 0) {
-		flush->begun = flush->released = flush->added;
-		take_next(flush);
-	}
+	if (flush->max_helpers == 0)
+		do_at_once(flush);
 	pthread_mutex_unlock(&flush->mutex);
 }
 
@@ -216,7 +232,7 @@ flush_wait(struct flush *flush, size_t *failed)
 
 	pthread_mutex_lock(&flush->mutex);
 	release(flush);
-	wait_for(flush, flush->added);
+	wait_until_finished(flush, flush->added);
 	flush->added = flush->released = flush->begun = 0;
 	flush->taken = flush->finished = 0;
 	error = flush->error;
@@ -248,9 +264,9 @@ flush_free(struct flush *flush)
 	pthread_mutex_lock(&flush->mutex);
 	flush->ending = true;
 	pthread_cond_broadcast(&flush->work);
+	while (flush->n_helpers > 0)
+		pthread_cond_wait(&flush->progress, &flush->mutex);
 	pthread_mutex_unlock(&flush->mutex);
-	for (size_t i = 0; i < flush->n_helpers; i++)
-		pthread_join(flush->helpers[i], NULL);
 	pthread_cond_destroy(&flush->progress);
 	pthread_cond_destroy(&flush->work);
 	pthread_mutex_destroy(&flush->mutex);

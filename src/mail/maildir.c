@@ -196,15 +196,15 @@ maildir_close(struct deliver *deliver)
 	free(maildir);
 }
 
-/* Half of all descriptors are enough for others. */
+/* A quarter of all descriptors. */
 static size_t
 flush_room(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur / 2 < FLUSH_MAX)
-		return (size_t)limit.rlim_cur / 2 + 1;
+	    limit.rlim_cur / 4 < FLUSH_MAX)
+		return (size_t)limit.rlim_cur / 4 + 1;
 	return FLUSH_MAX;
 }
 
@@ -258,32 +258,21 @@ maildir_begin(struct deliver *deliver, const struct deliver_message *message,
 	return DELIVER_OK;
 }
 
-/* Only a hint: what it cannot start, fdatasync does. */
-static void
-write_out(struct maildir *maildir)
-{
-#ifdef __linux__
-	if (!maildir->in_memory)
-		sync_file_range(maildir->fd, (off_t)maildir->written_out,
-		    (off_t)(maildir->written - maildir->written_out),
-		    SYNC_FILE_RANGE_WRITE);
-#endif
-	maildir->written_out = maildir->written;
-}
-
 static int
 put(struct maildir *maildir, const char *data, size_t n, struct err *err)
 {
 	if (file_write(maildir->fd, data, n) == -1)
 		return fail(maildir, &maildir->current, "write", err);
 	maildir->written += n;
-	if (maildir->written - maildir->written_out >= WRITE_OUT_EVERY)
-		write_out(maildir);
+	if (maildir->written - maildir->written_out >= WRITE_OUT_EVERY) {
+		file_start_write_out(maildir->fd, maildir->written_out, 0);
+		maildir->written_out = maildir->written;
+	}
 	return DELIVER_OK;
 }
 
 static int
-flush(struct maildir *maildir, struct err *err)
+empty_buffer(struct maildir *maildir, struct err *err)
 {
 	size_t n = maildir->used;
 
@@ -298,7 +287,7 @@ maildir_write(
 	struct maildir *maildir = of(deliver);
 
 	if ((n >= LARGE || n > BUFFER_SIZE - maildir->used) &&
-	    flush(maildir, err) == -1)
+	    empty_buffer(maildir, err) == -1)
 		return DELIVER_FAILED;
 	if (n >= LARGE)
 		return put(maildir, data, n, err);
@@ -314,7 +303,7 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	struct maildir *maildir = of(deliver);
 	struct staged *current = &maildir->current;
 
-	if (flush(maildir, err) == -1)
+	if (empty_buffer(maildir, err) == -1)
 		return DELIVER_FAILED;
 	snprintf(current->name + current->base, NAME_ROOM - current->base,
 	    ",S=%llu,W=%llu", (unsigned long long)maildir->written,

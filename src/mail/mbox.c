@@ -482,18 +482,6 @@ append(struct mbox *mbox, const char *data, size_t n, struct err *err)
 	return file_write_named(mbox->lock->fd, data, n, mbox->path, err);
 }
 
-/* Only a hint: what it cannot start, fdatasync does. */
-static void
-write_out(const struct mbox *mbox)
-{
-#ifdef __linux__
-	sync_file_range(
-	    mbox->lock->fd, mbox->old_length, 0, SYNC_FILE_RANGE_WRITE);
-#else
-	(void)mbox;
-#endif
-}
-
 /* The part of a message that is in the spool. */
 static int
 append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
@@ -512,7 +500,8 @@ append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
 		} else
 			status = append(mbox, chunk, (size_t)n, err);
 		start += n > 0 ? (uint64_t)n : 0;
-		write_out(mbox);
+		file_start_write_out(
+		    mbox->lock->fd, (uint64_t)mbox->old_length, 0);
 	}
 	free(chunk);
 	return status;

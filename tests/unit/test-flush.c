@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -79,6 +81,22 @@ count_threads(void)
 		n += entry->d_name[0] != '.';
 	closedir(tasks);
 	return n;
+}
+
+/* Of those that a user may have, threads that wait would take too many. */
+static void
+test_idle(void)
+{
+	struct flush *flush = flush_new(ROOM, true);
+	time_t end = time(NULL) + 20;
+
+	flush_files(flush, FILES);
+	while (
+	    count_threads() > 1 && count_threads() != FILES && time(NULL) < end)
+		sched_yield();
+	tap_ok(time(NULL) < end, "helpers without work end");
+	tap_ok(flush_files(flush, FILES), "and others take their places");
+	flush_free(flush);
 }
 
 static void
@@ -206,6 +224,7 @@ int
 main(void)
 {
 	test_all();
+	test_idle();
 	test_free();
 	test_drop();
 	test_failure(true);
