@@ -623,6 +623,72 @@ deletes messages by itself $3"
 	[[ $stderr == *"keep on: the server says that it deletes messages"* ]]
 }
 
+# quits N: so many of the sessions since the last time have come to QUIT.
+quits() {
+	assert_equal "$(grep -c 'C: QUIT' "$LOG")" "$1"
+	: >"$LOG"
+}
+
+@test "EXPIRE 0: no QUIT where something that was given out was not kept" {
+	rm "$BOX/m1"
+	messages 3
+	serve --capa "EXPIRE 0"
+	rc 'delivery mda test $POPLAR_UID != m0002 && cat >>~/got'
+	run_poplar -v
+	expect_exit 75
+	[[ $stderr == *"no QUIT: with EXPIRE 0 the server would delete"* ]]
+	quits 0
+	rc 'delivery mda test $POPLAR_UID = m0002 && cat >>~/got'
+	run_poplar -v
+	expect_exit 0
+	[[ $stderr != *"no QUIT"* ]]
+	quits 1
+	[ "$(grep -c '^Subject' "$HOME/got")" -eq 3 ]
+	stop_server
+	# Elsewhere it has to be said, or no deletion would ever act.
+	message m0004 four
+	serve --capa "EXPIRE 1"
+	rc 'delivery mda exit 75'
+	run_poplar
+	expect_exit 75
+	quits 1
+}
+
+@test "EXPIRE 0: no QUIT at the end of a run that was stopped" {
+	messages 3
+	serve --capa "EXPIRE 0"
+	rc 'delivery mda cat >>~/got; kill -TERM $PPID'
+	run_poplar
+	expect_exit 75
+	quits 0
+}
+
+@test "EXPIRE 0: no QUIT over a message that is left for its size" {
+	rm "$BOX/m1"
+	messages 2
+	message m0002 two "$(head -c 3000 /dev/zero | tr '\0' x)"
+	serve --capa "EXPIRE 0" --resp 'LIST=+OK\r\n1 10\r\n2 10\r\n.'
+	rc "keep off" "skipsize 2k"
+	run_poplar
+	expect_exit 0
+	assert_equal "$(delivered)" 1
+	quits 0
+	rc "keep off" "killsize 2k"
+	run_poplar
+	expect_exit 0
+	quits 1
+	[ -z "$(ls "$BOX")" ]
+}
+
+@test "EXPIRE 0: no QUIT over what may be a reply too many" {
+	printf '+OK what?\r\n' >"$BOX/m1"
+	serve --no-pipelining --capa "EXPIRE 0" --resp 'LIST=+OK\r\n1 9\r\n.'
+	rc
+	run_poplar
+	expect_exit 75
+	quits 0
+}
+
 @test "EXPIRE n USER: the days of this user are asked for after the login" {
 	for day in 31:0 29:1; do
 		play <<-X

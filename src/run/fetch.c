@@ -601,6 +601,29 @@ end_well(struct fetch *fetch)
 	resume_leave_unconfirmed(fetch);
 }
 
+/* With EXPIRE 0 a server deletes at QUIT whatever RETR has given out (RFC 2449,
+ * section 6.7), also what has arrived nowhere. */
+static bool
+quit_would_lose(const struct fetch *fetch, int status)
+{
+	return fetch->session.capa.expire_days == 0 &&
+	    (status == -1 || fetch->unkept);
+}
+
+static void
+end_session(struct fetch *fetch, int status)
+{
+	if (!client_in_step(fetch->session.client) ||
+	    client_queued(fetch->session.client) > 0)
+		return;
+	if (quit_would_lose(fetch, status))
+		log_say(LOG_AT_VERBOSE,
+		    "no QUIT: with EXPIRE 0 the server would delete all that "
+		    "it has given out, and not all of that was kept");
+	else
+		quit(fetch);
+}
+
 static int
 carry_out(struct fetch *fetch, struct err *err)
 {
@@ -617,9 +640,7 @@ carry_out(struct fetch *fetch, struct err *err)
 			status = err_prefix(err, "state");
 		}
 	}
-	if (client_in_step(fetch->session.client) &&
-	    client_queued(fetch->session.client) == 0)
-		quit(fetch);
+	end_session(fetch, status);
 	return status;
 }
 

@@ -64,6 +64,7 @@ struct fetch {
 	struct plan_settings settings;
 	struct fetch_plan plan;
 	struct event_counts counts;
+	bool unkept; /* something that RETR has given out came to nothing */
 	bool state_was_new;
 	struct resume_found *found; /* by rising tag */
 	size_t n_found;

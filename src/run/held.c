@@ -175,6 +175,7 @@ held_stage(struct retrieval *r, struct err *err)
 	if (status == DELIVER_OK && r->tried == r->held.message)
 		trouble_tried(r);
 	if (status != DELIVER_OK) {
+		r->fetch->unkept = true;
 		free(r->held.id);
 		if (status == DELIVER_FAILED)
 			return batch_place_failed(r, err);

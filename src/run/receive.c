@@ -102,6 +102,8 @@ leave_large(
 	if (r->fetch->settings.delete_delivered &&
 	    octets >= r->fetch->account->killsize)
 		deletion_add(r, message->number, LISTING_NONE);
+	else
+		r->fetch->unkept = true;
 	return 0;
 }
 
@@ -115,6 +117,7 @@ give_up_message(struct retrieval *r, const struct listing_message *message,
 		return leave_large(r, message, body->octets);
 	}
 	deliver_abort(r->deliver);
+	r->fetch->unkept = true;
 	if (r->sink_status == DELIVER_FAILED)
 		return batch_place_failed(r, err);
 	if (!body->in_step)
@@ -161,6 +164,7 @@ static int
 refuse_reply(struct retrieval *r, uint32_t index, struct err *err)
 {
 	deliver_abort(r->deliver);
+	r->fetch->unkept = true;
 	err_set(err, ERR_TEMPFAIL,
 	    "what came begins with a reply, and has not the size listed");
 	if (fail_at_server(r, index, err) == -1)
