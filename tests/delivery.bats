@@ -359,6 +359,14 @@ limited() {
 	done
 }
 
+@test "few open files are enough for many messages" {
+	start_popd mailbox --synthetic 200:1000
+	rc
+	limited -n 20
+	expect_exit 0
+	assert_equal "$(delivered)" 200
+}
+
 @test "a limit on open files: which file and why, 73 or 74, nothing is lost" {
 	local n kind
 	messages 3
