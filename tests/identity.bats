@@ -1140,3 +1140,10 @@ large_and_known() {
 	logged "C: LIST"
 	[ "$(count_logged "C: DELE")" -eq 10000 ]
 }
+
+# More of them: make check-long.
+@test "random histories of a mailbox: nothing is lost, damaged or comes twice" {
+	command -v python3 >/dev/null || skip "no python3"
+	POPLAR=$POPLAR python3 -B "$BATS_TEST_DIRNAME/identity/run.py" \
+	    --seeds 1-150
+}
