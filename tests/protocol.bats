@@ -404,35 +404,40 @@ withdraws() {
 	withdraws 'S: -ERR'
 }
 
-# in_flight FROM TO: so many RETRs, and the proof behind each.
+# in_flight FROM TO: so many RETRs, and the proof behind each; messages of 1 MiB.
 in_flight() {
-	local i
+	local i line
+	printf -v line '%016382d' 0
 	for ((i = $1; i <= $2; i++)); do
 		printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION'
 	done
-	echo 'DELAY 80'
+	echo 'DELAY 65'
 	for ((i = $1; i <= $2; i++)); do
-		printf '%s\n' 'S: +OK' "S: message $i" 'S: .' \
-		    'REPEAT 9 ANSWER +OK 5 10000000'
+		printf '%s\n' 'S: +OK' "REPEAT 64 S: $line" 'S: .' \
+		    'REPEAT 9 ANSWER +OK 9 9437184'
 	done
 }
 
-@test "a window in octets, larger when a distant line has shown to be fast" {
-	play < <(
+window_grows() {
+	forget_everything
+	play --wait 3000 < <(
 		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: +OK' 'S: PIPELINING' \
 		    'S: UIDL' 'S: TOP' 'S: .' 'C: USER alice' 'C: PASS sesame' \
 		    'C: STAT' 'C: UIDL' 'C: LIST' 'DELAY 80' 'REPEAT 2 S: +OK' \
-		    'S: +OK 5 10000000' 'S: +OK' 'REPEAT 5 S: %d uid%d' 'S: .' \
-		    'S: +OK' 'REPEAT 5 S: %d 2000000' 'S: .'
-		in_flight 1 2
-		in_flight 3 5
+		    'S: +OK 9 9437184' 'S: +OK' 'REPEAT 9 S: %d uid%d' 'S: .' \
+		    'S: +OK' 'REPEAT 9 S: %d 1048576' 'S: .'
+		in_flight 1 4
+		in_flight 5 9
 		printf '%s\n' 'C: QUIT' 'S: +OK'
 	)
 	rc
 	run_poplar
-	assert_played
-	expect_exit 0
-	assert_equal "$(delivered)" 5
+	assert_played && [ "$status" -eq 0 ] && [ "$(delivered)" -eq 9 ]
+}
+
+@test "a window in octets, larger when a distant line has shown to be fast" {
+	# On a busy machine no line is.
+	window_grows || window_grows || window_grows
 }
 
 @test "a thousand messages, in a window, each exactly once" {

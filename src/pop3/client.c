@@ -462,6 +462,7 @@ body_piece(struct client *client, struct client_body *body,
 	if (produced > 0 && !*refused &&
 	    body->sink(body->context, out, produced, err) == -1)
 		*refused = true;
+	window_brought(&client->window, used);
 	conn_consume(client->conn, used);
 	return 0;
 }

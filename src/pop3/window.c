@@ -41,6 +41,7 @@ window_sent(struct window *window, size_t before, size_t sent,
 	if (window->timed > 0)
 		return;
 	window->timed = in_flight;
+	window->brought = 0;
 	window->awaited = sent;
 	window->since = now;
 }
@@ -56,8 +57,13 @@ window_replied(struct window *window, int64_t now)
 		window->awaited--;
 }
 
-/* What so many octets in so many milliseconds promise.  A listed size without
- * sense must not overflow. */
+void
+window_brought(struct window *window, uint64_t octets)
+{
+	window->brought += octets;
+}
+
+/* What so many octets in so many milliseconds promise. */
 static uint64_t
 fit(const struct window *window, uint64_t octets, int64_t milliseconds)
 {
@@ -78,7 +84,9 @@ window_arrived(struct window *window, int64_t now)
 
 	if (window->timed == 0 || window->awaited > 0)
 		return;
-	octets = fit(window, window->timed, now - window->since);
+	octets =
+	    window->brought < window->timed ? window->brought : window->timed;
+	octets = fit(window, octets, now - window->since);
 	window->timed = 0;
 	if (octets < window->least)
 		octets = window->least;

@@ -29,8 +29,10 @@ struct window {
 	int64_t asked;
 
 	/* The flight that is timed. */
-	uint64_t timed; /* octets in it; 0 if none is */
-	size_t awaited; /* replies of it that have not begun */
+	uint64_t timed;	  /* octets expected of it; 0 if none is */
+	uint64_t brought; /* of messages since; fewer than expected if these
+			     are smaller than listed, or refused */
+	size_t awaited;	  /* replies of it that have not begun */
 	int64_t since;
 };
 
@@ -54,6 +56,9 @@ void window_sent(struct window *window, size_t before, size_t sent,
 
 /* The reply to the oldest command in flight begins. */
 void window_replied(struct window *window, int64_t now);
+
+/* So many octets of a message are here. */
+void window_brought(struct window *window, uint64_t octets);
 
 /* The last reply that began is here whole. */
 void window_arrived(struct window *window, int64_t now);

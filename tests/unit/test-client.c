@@ -347,14 +347,16 @@ test_octets(void)
 	end(&s);
 }
 
-/* The octets of a window from 1,000 to 8,000 after a flight of so many that has
- * taken so many milliseconds, trip of them to its first reply. */
+/* The octets of a window from 1,000 to 8,000 after a flight of which so many
+ * were expected and so many came, in so many milliseconds, trip of them to its
+ * first reply. */
 static uint64_t
-fitted(uint64_t octets, int64_t trip, int64_t milliseconds)
+fitted_of(uint64_t octets, uint64_t brought, int64_t trip, int64_t milliseconds)
 {
 	struct window window;
 
 	window_set(&window, 100, 1000, 8000);
+	window_brought(&window, UINT64_MAX);
 	window_sent(&window, 0, 2, octets, 7);
 	window_replied(&window, 7 + trip);
 	window_arrived(&window, 7 + trip);
@@ -362,10 +364,18 @@ fitted(uint64_t octets, int64_t trip, int64_t milliseconds)
 	 * in the meantime count. */
 	if (window.octets != 1000)
 		return 0;
+	window_brought(&window, brought - brought / 2);
 	window_sent(&window, 1, 100, UINT64_MAX, 7 + trip);
 	window_replied(&window, 7 + trip);
+	window_brought(&window, brought / 2);
 	window_arrived(&window, 7 + milliseconds);
 	return window.octets;
+}
+
+static uint64_t
+fitted(uint64_t octets, int64_t trip, int64_t milliseconds)
+{
+	return fitted_of(octets, octets, trip, milliseconds);
 }
 
 static void
@@ -386,11 +396,17 @@ test_fitting_window(void)
 	tap_ok(fitted(8000, 0, 0) == 1000, "nearer than that");
 	tap_ok(fitted(UINT64_MAX, 100, 1) == 8000, "a size without sense");
 	tap_ok(fitted(0, 100, 1) == 1000, "nothing shows nothing");
+	tap_ok(fitted_of(8000, 2000, 50, 200) == 4000 &&
+		fitted_of(8000, 0, 50, 200) == 1000,
+	    "what came counts, not what was expected");
+	tap_ok(fitted_of(2000, 8000, 50, 200) == 4000,
+	    "nor more than was expected");
 	window_set(&window, 100, 1000, 8000);
 	for (int64_t now = 0; now < 4; now++) {
 		window_sent(&window, 1, 2, now == 1 ? 8000 : 2000, 1000 * now);
 		window_replied(&window, 1000 * now);
 		window_replied(&window, 1000 * now);
+		window_brought(&window, UINT64_MAX);
 		window_arrived(&window, 1000 * now + (now == 1 ? 100 : 500));
 		tap_ok(window.octets == (now == 1 ? 8000 : 2000),
 		    "up and down, whatever comes behind other replies, %d",
