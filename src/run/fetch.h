@@ -81,6 +81,13 @@ enum err_class fetch_account(const struct account *account,
     const struct fetch_options *options, int parent,
     struct event_counts *counts);
 
+/* It is to change nothing. */
+static inline bool
+fetch_is_dry(const struct fetch *fetch)
+{
+	return fetch->options->verb == FETCH_DRY_RUN;
+}
+
 /* Tell the parent of a failure. */
 void fetch_report(struct fetch *fetch, const struct err *err);
 
@@ -108,9 +115,6 @@ int identify_messages(struct fetch *fetch, struct err *err);
  * what was rebuilt its header may yet forbid that. */
 bool identify_is_due(struct fetch *fetch, const struct listing_entry *entry);
 
-/* identify.c: can headers be had? */
-bool identify_has_top(const struct fetch *fetch);
-
 /* identify.c: call a message by its header, and find the known one that it can
  * be: one that was deleted must have had the same size.  NULL: none. */
 struct seen_message *identify_header(
@@ -126,12 +130,12 @@ void identify_renew(struct fetch *fetch, const struct listing_message *message,
 int identify_name(
     struct fetch *fetch, struct listing_message *message, struct err *err);
 
-/* What the plan needs to know of a listed message. */
+/* agenda.c: what the plan needs to know of a listed message. */
 struct plan_message fetch_describe(
     const struct fetch *fetch, const struct listing_entry *entry);
 
-/* listing_attend, with the octets of the message: if LIST said the recorded
- * ones of a known one, they were not kept. */
+/* agenda.c: listing_attend, with the octets of the message: if LIST said the
+ * recorded ones of a known one, they were not kept. */
 uint32_t fetch_attend(struct fetch *fetch, struct listing_entry *entry);
 
 /*

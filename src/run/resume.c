@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "mail/msg.h"
 #include "run/fetch.h"
+#include "run/headers.h"
 
 #define HEADER_MAX (1 << 20) /* octets of a file that are looked at */
 
@@ -283,7 +284,7 @@ leave_to_header(struct fetch *fetch, struct listing_message *message)
 {
 	uint32_t *index = listing_seen(&fetch->listing, message);
 
-	if (identify_has_top(fetch)) {
+	if (headers_can_be_had(fetch)) {
 		message->doubt = LISTING_DUE;
 		return;
 	}
