@@ -388,28 +388,6 @@ conn_push(struct conn *conn)
 }
 
 int
-conn_flush(struct conn *conn, struct err *err)
-{
-	while (conn->out.len > 0 || conn->send_failed) {
-		conn->wants = 0;
-		if (!conn->send_failed)
-			drain(conn);
-		if (conn->send_failed)
-			return report_broken(conn, err);
-		if (conn->out.len == 0)
-			break;
-		/* The server may be unable to read before it has written. */
-		if (fill(conn) > 0)
-			continue;
-		if (conn->broken)
-			return report_broken(conn, err);
-		if (wait_until_ready(conn, conn->wants, err) == -1)
-			return -1;
-	}
-	return 0;
-}
-
-int
 conn_line(struct conn *conn, const char **line, size_t *n, struct err *err)
 {
 	char *lf = NULL;

@@ -45,9 +45,6 @@ void conn_send(struct conn *conn, const void *data, size_t n);
 /* Send as much of it as goes without waiting; failures show later. */
 void conn_push(struct conn *conn);
 
-/* Send all that is queued. */
-int conn_flush(struct conn *conn, struct err *err);
-
 /*
  * The next line without its CRLF (or bare LF), not terminated by NUL, valid
  * until the next call.  Over CONN_LINE_MAX is ERR_PROTOCOL, no progress

@@ -68,8 +68,7 @@ sent(struct session *s)
 {
 	ssize_t n;
 
-	if (conn_flush(s->conn, &s->err) == -1)
-		return "failed";
+	conn_push(s->conn);
 	n = recv(s->peer, s->sent, sizeof(s->sent) - 1, MSG_DONTWAIT);
 	s->sent[n > 0 ? n : 0] = '\0';
 	return s->sent;
