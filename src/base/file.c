@@ -79,21 +79,6 @@ file_sync(int fd, const char *path, struct err *err)
 	return 0;
 }
 
-int
-file_sync_dir(const char *dir, struct err *err)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
-
-	if (fd == -1)
-		return err_set_errno(err, err_class_of_errno(errno),
-		    "cannot open directory %s", dir);
-	status = fsync(fd);
-	if (status == -1)
-		err_set_errno(err, ERR_IO, "cannot flush directory %s", dir);
-	close(fd);
-	return status;
-}
-
 char *
 file_parent(const char *path)
 {
@@ -125,11 +110,26 @@ file_resolve(const char *path)
 	return real;
 }
 
+static int
+sync_dir(const char *dir, struct err *err)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
+
+	if (fd == -1)
+		return err_set_errno(err, err_class_of_errno(errno),
+		    "cannot open directory %s", dir);
+	status = fsync(fd);
+	if (status == -1)
+		err_set_errno(err, ERR_IO, "cannot flush directory %s", dir);
+	close(fd);
+	return status;
+}
+
 int
 file_sync_parent(const char *path, struct err *err)
 {
 	char *parent = file_parent(path);
-	int status = file_sync_dir(parent, err);
+	int status = sync_dir(parent, err);
 
 	free(parent);
 	return status;

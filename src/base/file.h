@@ -25,10 +25,7 @@ int file_write_named(
 /* fdatasync; a failure is final, the data must be taken for lost. */
 int file_sync(int fd, const char *path, struct err *err);
 
-/* Make the entries of a directory durable. */
-int file_sync_dir(const char *dir, struct err *err);
-
-/* The same for the directory that holds path. */
+/* Make the entries of the directory that holds path durable. */
 int file_sync_parent(const char *path, struct err *err);
 
 /* Make the missing directories above path (0700), each one durably. */
