@@ -110,15 +110,17 @@ class Promise:
         """Has most of what was known become unknown?  Is it sure, may it be?
         Two mails that pass for each other may be one record or two."""
         listed = Counter(one.uid for one in session.listed)
-        lost, kept = [], []
-        for known in self.known.values():
+        lost, kept, unsure = [], [], 0
+        for serial, known in self.known.items():
             uids = frozenset(known.uids)
             if any(listed[uid] for uid in uids):
                 kept.append(uids)
+                unsure += any(one.uid in uids and one.mail.serial != serial
+                              for one in session.listed)
             elif not (known.deleted or known.missing or None in uids):
                 lost.append(uids)
         return (len(set(lost)) > len(kept) and self.state_is_whole,
-                len(lost) >= len(set(kept)))
+                len(lost) + unsure >= len(set(kept)) - unsure)
 
     def after(self, session, maildir):
         self.session = session
@@ -213,24 +215,28 @@ class Promise:
     # -- nothing is deleted unless asked, and delivered ----------------------
 
     def check_deleted(self, session):
-        keep = session.rc["keep"]
-        for one in session.listed:
-            if not one.deleted:
-                continue
-            text = one.mail.text
-            if keep == "on":
+        deleted = [one for one in session.listed if one.deleted]
+        for one in deleted:
+            if session.rc["keep"] == "on":
                 raise Violation("deleted under keep on: %s" % one.mail)
-            if (keep == "3d" and self.is_too_early(session, text) and
+            if (session.rc["keep"] == "3d" and
+                    self.is_too_early(session, one.mail.text) and
                     not self.passes_for_twin(one, session)):
                 raise Violation("deleted too early: %s" % one.mail)
+        for one in deleted:
+            text = one.mail.text
             have = self.delivered[text] + self.elsewhere[text]
-            if self.deleted[text] <= have:
-                continue
-            if not any(excuse(one, session) for excuse in (
-                    self.is_equal, self.passes_for_twin,
-                    self.passes_for_mpops, self.is_deleted_by_size)):
-                raise Violation("deleted, not delivered: %s" % one.mail)
-            self.deleted[text] -= 1
+            if self.deleted[text] > have and any(
+                    excuse(one, session) for excuse in (
+                        self.is_equal, self.passes_for_twin,
+                        self.passes_for_mpops, self.is_deleted_by_size)):
+                self.deleted[text] -= 1
+        for one in deleted:
+            text = one.mail.text
+            have = self.delivered[text] + self.elsewhere[text]
+            if self.deleted[text] > have:
+                raise Violation("deleted, not delivered: %s" %
+                                self.names([text]))
 
     def is_too_early(self, session, text):
         """Less than three days after its delivery, or while the clock is not
@@ -435,10 +441,10 @@ class Promise:
     def passes_for_rebuilt(self, one, session):
         """"believed only where the wire size agrees, and before a DELE only
         where the header does"."""
-        return (not self.state_is_whole and session.rc["keep"] != "off" and
-                any((one.uid, one.size) in wires
-                    for text, wires in self.wires.items()
-                    if text != one.mail.text))
+        return not self.state_is_whole and any(
+            (one.uid, one.size) in wires
+            for text, wires in self.wires.items()
+            if text == one.mail.text or session.rc["keep"] != "off")
 
     # -- what is to go goes --------------------------------------------------
 
