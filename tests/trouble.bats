@@ -274,3 +274,45 @@ quarantine() {
 	says "failed too often"
 	[ "$(ls "$(quarantine)/new" | wc -l)" -eq 1 ]
 }
+
+# The last messages of a session in which the quarantine fails and the server
+# falls silent behind that.
+silent_session() {
+	local i file sizes=()
+	for file in "$BOX"/*; do
+		sizes+=("$(wc -c <"$file")")
+	done
+	printf '%s\n' 'S: +OK' 'C: CAPA' 'S: +OK' 'S: PIPELINING' 'S: UIDL' \
+	    'S: TOP' 'S: .' 'C: USER alice' 'C: PASS sesame' 'C: STAT' 'C: UIDL' \
+	    'C: LIST' 'REPEAT 2 S: +OK' 'S: +OK 4 4000' 'S: +OK' \
+	    'REPEAT 4 S: %d m000%d' 'S: .' 'S: +OK'
+	for i in 1 2 3 4; do
+		echo "S: $i ${sizes[i - 1]}"
+	done
+	echo 'S: .'
+	for i in 4 1 2 1; do
+		printf '%s\n' "C: RETR $i" 'REPEAT 9 QUESTION' 'S: +OK' \
+		    "MESSAGE $BOX/m000$i" 'REPEAT 9 ANSWER +OK 4 4000'
+	done
+	printf '%s\n' 'C: RETR 2' 'REPEAT 9 QUESTION' 'EXPECT-EOF'
+}
+
+@test "a quarantine that fails, and then the server: that ends the session" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	messages 3
+	serve
+	picky 'message [12]'
+	rc "$MDA" "quarantine_after 1" "uidls_file ~/state"
+	on_day 0
+	expect_exit 75
+	stop_server
+	message m0004 "message 4"
+	play < <(silent_session)
+	rc "$MDA" "quarantine_after 1" "uidls_file ~/state"
+	POPLAR=$(command -v strace) on_day 2 -f -o /dev/null \
+	    -e inject=renameat:error=EDQUOT "$POPLAR"
+	assert_played
+	expect_exit 74
+	says "quarantine: deliver: cannot move" "new/"
+	[[ $stderr != *"session is up"* ]]
+}
