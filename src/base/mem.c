@@ -12,6 +12,8 @@
 #include <sys/prctl.h>
 #endif
 
+#define STACK_WIPED ((size_t)32 << 10) /* far deeper than a login goes */
+
 static void *
 there(void *memory)
 {
@@ -87,4 +89,12 @@ mem_free_secret(char *secret)
 		return;
 	explicit_bzero(secret, strlen(secret));
 	free(secret);
+}
+
+void
+mem_wipe_stack(void)
+{
+	char below[STACK_WIPED];
+
+	explicit_bzero(below, sizeof(below));
 }

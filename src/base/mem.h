@@ -27,4 +27,8 @@ void mem_keep_private(void);
 /* Wipe and free a secret; NULL is nothing to do. */
 void mem_free_secret(char *secret);
 
+/* Wipe what calls that have returned left on the stack, below the frame of the
+ * caller: their copies of a secret, and registers that were saved. */
+void mem_wipe_stack(void);
+
 #endif

@@ -185,6 +185,7 @@ connect_account(struct fetch *fetch, struct err *err)
 	if (status == -1 && fetch->session.token_refused)
 		status = log_in_renewed(fetch, &secret, err);
 	mem_free_secret(secret);
+	mem_wipe_stack();
 	way_forget(fetch->account);
 	confine_all(fetch);
 	if (status == -1) {
