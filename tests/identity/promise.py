@@ -186,21 +186,22 @@ class Promise:
         for text, uid, size in session.files:
             self.wires[text].add((uid, size))
         self.newest = max(self.newest, session.now)
+        if "QUIT" in session.commands:
+            self.last_good = session.now  # in the eyes of poplar
         if not session.good:
             return
         listed = {one.mail.serial for one in session.listed}
         for serial, known in self.known.items():
             if serial in listed:
                 continue
-            if not known.uids & stand_ins:
-                known.missing = True
+            known.missing = not known.uids & stand_ins
             if not self.state_is_whole:
                 self.not_rebuilt.add(serial)
         for one in session.listed:
-            if self.is_not_in_maildir(one, session):
+            if (self.is_not_in_maildir(one, session) or
+                    one.uid in stand_ins and not self.state_is_whole):
                 self.not_rebuilt.add(one.mail.serial)
         self.state_is_whole = True
-        self.last_good = session.now
 
     # -- exit codes ----------------------------------------------------------
 
