@@ -23,13 +23,15 @@ class Known:
 
     def __init__(self):
         self.uids, self.sizes = set(), set()
-        self.deleted = False  # by poplar
+        self.text = None
+        self.deleted = False  # by poplar, once, though the server forgot it
         self.missing = False  # in a good session since
 
     def see(self, one, surely):
         if surely:
             self.uids, self.sizes = set(), set()
-            self.missing = self.deleted = False
+            self.missing = False
+        self.text = one.mail.text
         self.uids.add(one.uid)
         self.sizes.add(one.size)
         self.deleted = self.deleted or one.marked
@@ -67,6 +69,7 @@ class Promise:
             self.elsewhere[mail.text] += 1
             self.mpop_uids[mail.uid] = mail
             self.known[mail.serial].uids = {mail.uid}
+            self.known[mail.serial].text = mail.text
             self.known[mail.serial].sizes = {None}
 
     def damaged(self):
@@ -108,7 +111,8 @@ class Promise:
 
     def count_unknown(self, session):
         """Has most of what was known become unknown?  Is it sure, may it be?
-        Two mails that pass for each other may be one record or two."""
+        Two mails that are equal or pass for each other may be one record or
+        two."""
         listed = Counter(one.uid for one in session.listed)
         lost, kept, unsure = [], [], 0
         for serial, known in self.known.items():
@@ -118,8 +122,9 @@ class Promise:
                 unsure += any(one.uid in uids and one.mail.serial != serial
                               for one in session.listed)
             elif not (known.deleted or known.missing or None in uids):
-                lost.append(uids)
-        return (len(set(lost)) > len(kept) and self.state_is_whole,
+                lost.append((uids, known.text))
+        surely = {uids for uids, text in lost if len(self.ever[text]) < 2}
+        return (len(surely) > len(kept) and self.state_is_whole,
                 len(lost) + unsure >= len(set(kept)) - unsure)
 
     def after(self, session, maildir):
@@ -198,8 +203,10 @@ class Promise:
             if not self.state_is_whole:
                 self.not_rebuilt.add(serial)
         for one in session.listed:
-            if (self.is_not_in_maildir(one, session) or
-                    one.uid in stand_ins and not self.state_is_whole):
+            unseen = not session.traits.top and not one.given
+            if self.is_not_in_maildir(one, session) or (
+                    not self.state_is_whole and
+                    (unseen or one.uid in stand_ins)):
                 self.not_rebuilt.add(one.mail.serial)
         self.state_is_whole = True
 
@@ -356,9 +363,10 @@ class Promise:
         known = self.known.get(one.mail.serial)
         if known is None or known.uids == {one.uid}:
             return False
+        has_header = one.mail not in self.mpop_uids.values()
         return (not session.most_unknown or known.deleted or
-                len(known.uids) > 1 or
-                (known.missing and not one.mail.has_id))
+                len(known.uids) > 1 or known.missing and not (
+                    one.mail.has_id and has_header))
 
     def gave_way_to_twin(self, one, _):
         """"settled by those hashes, each delivered message answering for one
