@@ -293,6 +293,7 @@ identify_by_headers(struct fetch *fetch, struct err *err)
 {
 	static const struct question who_is_nameless = {
 	    .concerns = is_nameless, .answer = name_by_header};
+
 	advise_without_uidl(fetch);
 	/* What another one has the unique-id of now may lie in the Maildir. */
 	if (headers_ask(fetch, &who_is_nameless, err) == -1 ||

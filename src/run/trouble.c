@@ -133,14 +133,16 @@ open_quarantine(struct fetch *fetch, const char *directory)
 static int
 fetch_aside(struct retrieval *aside, struct err *err)
 {
-	const struct client *client = retrieval_client(aside);
+	struct client *client = retrieval_client(aside);
 
 	if (retrieval_fetch(aside, err) == 0)
 		return 0;
 	retrieval_wind_up(aside, err);
 	err_prefix(err, "quarantine");
 	/* Replies to the retrieval that failed are nobody else's. */
-	if (!client_in_step(client) || client_queued(client) > 0)
+	if (client_queued(client) > 0)
+		client_give_up(client);
+	if (!client_in_step(client))
 		return -1;
 	fetch_report(aside->fetch, err);
 	return 0;
