@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/flush.h"
 #include "base/mem.h"
@@ -49,6 +50,7 @@ struct maildir {
 	struct flush *flush; /* holds the descriptors of these */
 	bool in_memory;	     /* there is no disk to wait for */
 	/* the message between begin and stage; fd is -1 when there is none */
+	struct buf name; /* of which current has a copy */
 	struct staged current;
 	int fd;
 	uint64_t written;
@@ -193,6 +195,7 @@ maildir_close(struct deliver *deliver)
 	folders_close(&maildir->folders);
 	free(maildir->staged);
 	free(maildir->buffer);
+	buf_free(&maildir->name);
 	free(maildir);
 }
 
@@ -221,16 +224,43 @@ prepare(struct maildir *maildir)
 }
 
 static void
+put_field(struct buf *name, const char *key, uint64_t number)
+{
+	buf_puts(name, key);
+	buf_put_number(name, number);
+}
+
+/* All six digits: names sort by time. */
+static void
+put_microseconds(struct buf *name, long microseconds)
+{
+	char digits[6];
+
+	for (size_t i = sizeof(digits); i-- > 0; microseconds /= 10)
+		digits[i] = (char)('0' + microseconds % 10);
+	buf_append(name, digits, sizeof(digits));
+}
+
+/* What all of them begin with, "SECONDS.MMICROSECONDSPPIDQCOUNTUTAG.HOST". */
+static void
 name_message(struct maildir *maildir, const char *tag)
 {
 	struct staged *current = &maildir->current;
+	struct buf *name = &maildir->name;
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	current->base = (size_t)snprintf(current->name, NAME_ROOM,
-	    "%lld.M%06ldP%ldQ%lluU%.16s.%s", (long long)now.tv_sec,
-	    now.tv_nsec / 1000, (long)maildir->pid,
-	    (unsigned long long)++maildir->count, tag, maildir->host);
+	name->len = 0;
+	put_field(name, "", (uint64_t)now.tv_sec);
+	buf_puts(name, ".M");
+	put_microseconds(name, now.tv_nsec / 1000);
+	put_field(name, "P", (uint64_t)maildir->pid);
+	put_field(name, "Q", ++maildir->count);
+	buf_puts(name, "U");
+	buf_puts(name, tag);
+	buf_puts(name, ".");
+	buf_puts(name, maildir->host);
+	current->base = strlcpy(current->name, buf_string(name), NAME_ROOM);
 }
 
 static int
@@ -305,9 +335,9 @@ maildir_stage(struct deliver *deliver, const struct deliver_facts *facts,
 
 	if (empty_buffer(maildir, err) == -1)
 		return DELIVER_FAILED;
-	snprintf(current->name + current->base, NAME_ROOM - current->base,
-	    ",S=%llu,W=%llu", (unsigned long long)maildir->written,
-	    (unsigned long long)facts->wire_octets);
+	put_field(&maildir->name, ",S=", maildir->written);
+	put_field(&maildir->name, ",W=", facts->wire_octets);
+	strlcpy(current->name, buf_string(&maildir->name), NAME_ROOM);
 	strlcpy(place, current->name, DELIVER_PLACE_MAX);
 	maildir->staged[maildir->n_staged++] = *current;
 	flush_add(maildir->flush, maildir->fd);
