@@ -782,6 +782,37 @@ one_that_grows() {
 	[ "$(delivered)" -eq 1 ]
 }
 
+@test "without TOP another size is fetched, and not deleted in that session" {
+	messages 3
+	message m1 one
+	serve --no-top
+	rc
+	runs
+	message m1 "two, and longer"
+	rc "keep off"
+	runs
+	says "known by this unique-id cannot be told"
+	[ "$(delivered)" -eq 5 ]
+	[ "$(ls "$BOX")" = m1 ]
+	runs
+	[ "$(delivered)" -eq 5 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
+@test "without TOP new unique-ids are fetched, and not deleted in that session" {
+	messages 3
+	serve --no-top
+	rc
+	runs
+	printf 'm000%s new%s\n' 1 1 2 2 3 3 >"$BOX/.uids"
+	rc "keep off"
+	runs
+	says "whether 3 others are the same cannot be told"
+	[ "$(ls "$BOX" | wc -l)" -eq 3 ]
+	runs
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "of two messages with one unique-id, the first leaves: none comes again" {
 	message m1 one
 	message m2 "two, and longer"
