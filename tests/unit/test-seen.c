@@ -1803,6 +1803,90 @@ test_quarantined(void)
 	seen_close(seen);
 }
 
+/* One record, and the question whether it is that of a message which was looked
+ * at. */
+static const struct claim {
+	const char *name;
+	bool deleted;
+	uint64_t recorded_header; /* 0: unknown */
+	uint64_t recorded_octets;
+	uint64_t header;
+	uint64_t octets;
+	bool fits;
+} claims[] = {
+    {"the same header and size", false, 7, 100, 7, 100, true},
+    {"the same header, another size", false, 7, 100, 7, 200, true},
+    {"another header", false, 7, 100, 8, 100, false},
+    {"no header, the same size", false, 7, 100, 0, 100, true},
+    {"no header, another size", false, 7, 100, 0, 200, false},
+    {"no header, no size", false, 7, 100, 0, SEEN_OCTETS_UNKNOWN, true},
+    {"none recorded, the same size", false, 0, 100, 7, 100, true},
+    {"none recorded, another size", false, 0, 100, 7, 200, false},
+    {"nothing recorded", false, 0, SEEN_OCTETS_UNKNOWN, 7, 100, true},
+    {"nothing known", false, 0, SEEN_OCTETS_UNKNOWN, 0, UINT64_MAX, true},
+    {"deleted: the same header and size", true, 7, 100, 7, 100, true},
+    {"deleted: the same header, another size", true, 7, 100, 7, 200, false},
+    {"deleted: another header", true, 7, 100, 8, 100, false},
+    {"deleted: no header, the same size", true, 7, 100, 0, 100, false},
+    {"deleted: none recorded, the same size", true, 0, 100, 7, 100, false},
+};
+
+static void
+test_claims(void)
+{
+	struct seen *seen;
+
+	fresh();
+	seen = open_seen();
+	for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+		const struct claim *claim = &claims[i];
+		char id[16];
+
+		snprintf(id, sizeof(id), "claim%zu", i);
+		seen_delivered(seen, id, claim->recorded_octets,
+		    claim->recorded_header, "");
+		if (claim->deleted)
+			seen_deleted(seen, (uint32_t)i);
+		seen_release(seen, (uint32_t)i);
+	}
+	seen_flush(seen, true, &err);
+	for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+		const struct claim *claim = &claims[i];
+		char id[16];
+
+		snprintf(id, sizeof(id), "claim%zu", i);
+		tap_ok((seen_claim(seen, id, claim->header, claim->octets) ==
+			   seen_at(seen, (uint32_t)i)) == claim->fits,
+		    "%s: %s", claim->name, claim->fits ? "it" : "not it");
+		tap_ok(
+		    seen_claim(seen, id, claim->header, claim->octets) == NULL,
+		    "%s: not twice", claim->name);
+	}
+	seen_close(seen);
+}
+
+static void
+test_claim_of_several(void)
+{
+	struct seen *seen;
+
+	fresh();
+	seen = open_seen();
+	for (uint64_t i = 1; i <= 3; i++)
+		seen_release(seen, seen_delivered(seen, "same", 100, i, ""));
+	seen_flush(seen, true, &err);
+	tap_ok(seen_claim(seen, "same", 2, 100) == seen_at(seen, 1),
+	    "of several with an id, the one with that header");
+	seen_undo(seen, 2);
+	tap_ok(seen_claim(seen, "same", 3, 100) == NULL,
+	    "but not what was undone");
+	tap_ok(seen_claim(seen, "same", 1, 100) == seen_at(seen, 0),
+	    "nor is the first one left out");
+	tap_ok(seen_claim(seen, "other", 1, 100) == NULL,
+	    "nothing has another id");
+	seen_close(seen);
+}
+
 static int
 remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -1852,6 +1936,8 @@ main(void)
 	test_cut_attempt();
 	test_long_attempt();
 	test_quarantined();
+	test_claims();
+	test_claim_of_several();
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	return tap_done();
 }
