@@ -398,7 +398,8 @@ mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
 {
 	struct mbox *mbox = of(deliver);
 	struct item *item = &mbox->items[mbox->n_items];
-	uint64_t sum;
+	uint64_t sum, head_sum;
+	const char *head;
 
 	if (mbox->line_start &&
 	    gather(mbox, separator, mbox->matched, err) == -1)
@@ -408,12 +409,14 @@ mbox_stage(struct deliver *deliver, const struct deliver_facts *facts,
 	put_from_line(mbox, item, facts->sender);
 	item->start = mbox->start;
 	item->length = gathered(mbox) - mbox->start + item->head_len;
-	sum = mbox_take_sum(
-	    mbox->sum, mbox->heads.data + item->head, item->head_len);
+	head = mbox->heads.data + item->head;
+	sum = mbox_take_sum(mbox->sum, head, item->head_len);
+	head_sum = mbox_take_sum(mbox->sum, head, item->head_len);
 	mbox->begun = false;
 	mbox->n_items++;
-	snprintf(place, DELIVER_PLACE_MAX, "%" PRIu64 " %016" PRIx64,
-	    item->length, sum);
+	snprintf(place, DELIVER_PLACE_MAX,
+	    "%" PRIu64 " %016" PRIx64 " %016" PRIx64, item->length, sum,
+	    head_sum);
 	return DELIVER_OK;
 }
 

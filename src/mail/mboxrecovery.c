@@ -19,6 +19,7 @@
 
 #define CHUNK ((size_t)256 << 10)
 #define END_HASHED 4096
+#define HEAD_ROOM 4096 /* no From_ line of ours is so long */
 
 static const char separator[] = MBOX_SEPARATOR;
 
@@ -55,6 +56,7 @@ struct expected {
 	uint64_t length;
 	uint64_t start; /* where it is to begin */
 	char sum[MBOX_SUM_LEN + 1];
+	char head[MBOX_SUM_LEN + 1]; /* of its From_ line; "": not recorded */
 	struct deliver_recovery *item;
 };
 
@@ -101,20 +103,17 @@ parse_where(struct intent *intent, const char *where)
 	return true;
 }
 
-/* "LENGTH SUM"; what cannot be read is never found. */
+/* "LENGTH SUM HEAD"; what cannot be read is never found. */
 static void
 expect(struct intent *intent, struct deliver_recovery *item)
 {
 	struct expected *expected = &intent->expected[intent->n];
-	size_t digits = strspn(item->place, "0123456789");
 
 	item->delivered = false;
-	if (!text_to_number(
-		item->place, digits, INT64_MAX / 4, &expected->length) ||
-	    item->place[digits] != ' ' ||
-	    strlen(item->place + digits + 1) != MBOX_SUM_LEN)
+	if (sscanf(item->place, "%" SCNu64 " %16s %16s", &expected->length,
+		expected->sum, expected->head) < 2 ||
+	    expected->length > INT64_MAX / 4)
 		return;
-	strlcpy(expected->sum, item->place + digits + 1, sizeof(expected->sum));
 	expected->item = item;
 	expected->start = intent->end;
 	intent->end += expected->length;
@@ -149,7 +148,7 @@ sum_at(const struct intent *intent, uint64_t at,
 {
 	uint64_t left = expected->length;
 	struct checksum *sum = checksum_new(intent->seed);
-	char head[CHUNK / 64], hex[MBOX_SUM_LEN + 1];
+	char head[HEAD_ROOM], hex[MBOX_SUM_LEN + 1];
 	size_t head_len = 0;
 	ssize_t n = 0;
 
@@ -309,6 +308,28 @@ starts_line(const struct intent *intent, uint64_t at)
 		before == '\n');
 }
 
+/* Where one of ours was to begin, another's may begin as well: it is the file's
+ * old end. */
+static bool
+is_our_line(const struct intent *intent, const struct expected *expected)
+{
+	struct checksum *sum;
+	char head[HEAD_ROOM], hex[MBOX_SUM_LEN + 1];
+	const char *newline;
+	ssize_t n =
+	    pread(intent->lock->fd, head, sizeof(head), (off_t)expected->start);
+
+	if (n <= 0)
+		return false;
+	newline = memchr(head, '\n', (size_t)n);
+	if (newline == NULL) /* torn */
+		return n < (ssize_t)sizeof(head);
+	sum = checksum_new(intent->seed);
+	sum_to_hex(mbox_take_sum(sum, head, (size_t)(newline - head) + 1), hex);
+	checksum_free(sum);
+	return strcmp(hex, expected->head) == 0;
+}
+
 /* A separator that is not ours is somebody else's message.  While our dotlock
  * stands, the words may stand in a line of ours. */
 static int
@@ -320,7 +341,8 @@ tail_visit(
 
 	(void)err;
 	for (size_t i = 0; i < intent->n; i++)
-		if (intent->expected[i].start == at)
+		if (intent->expected[i].start == at &&
+		    is_our_line(intent, &intent->expected[i]))
 			return 0;
 	tail->foreign = !intent->lock->inherited || starts_line(intent, at) ||
 	    looks_like_from_line(line, n);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What has become of a batch for an mbox.  Recorded are, of each message,
- * "LENGTH CHECKSUM", and of the batch "INODE OLDLENGTH+LEAD OLDEND SEED TOKEN
- * PATH": the file, its length and a hash of its end, the line ends added to
- * that, the seed of the checksums, and the dotlock.  They tell a later run
- * what of it has arrived.
+ * "LENGTH CHECKSUM HEAD", the last one a checksum of its From_ line, and of the
+ * batch "INODE OLDLENGTH+LEAD OLDEND SEED TOKEN PATH": the file, its length and
+ * a hash of its end, the line ends added to that, the seed of the checksums,
+ * and the dotlock.  They tell a later run what of it has arrived.
  */
 #ifndef MAIL_MBOXRECOVERY_H
 #define MAIL_MBOXRECOVERY_H

@@ -602,6 +602,29 @@ test_torn_append(const char *old)
 	forget(journal);
 }
 
+static void
+append_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_APPEND);
+
+	if (fd == -1 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		exit(95);
+	close(fd);
+}
+
+/* The file ends behind these words now. */
+static void
+cut_behind(const char *words)
+{
+	struct buf file = get_file("crash");
+	const char *at = strstr(buf_string(&file), words);
+
+	if (at == NULL ||
+	    truncate("crash", at - file.data + (off_t)strlen(words)) == -1)
+		exit(96);
+	buf_free(&file);
+}
+
 /* A torn append of which so many bytes are there, and what came behind. */
 static struct journal *
 tear(size_t cut, const char *behind)
@@ -654,19 +677,37 @@ test_foreign_tail(void)
 	forget(journal);
 	/* Message 1 is torn, and it has the word in its text. */
 	put_text("crash", OLD);
-	journal = die_at(AFTER_SYNC);
-	{
-		int fd = open("crash", O_WRONLY | O_APPEND);
-		static const char part[] =
-		    "From me@example.org Sun\n\nI got it From yo";
-
-		if (write(fd, part, sizeof(part) - 1) == -1)
-			exit(96);
-		close(fd);
-	}
+	journal = die_at(AFTER_APPEND);
+	cut_behind("I got it From yo");
 	unlink("crash.lock");
 	tap_ok(recover(journal) == 0 && ends_in("From yo"),
 	    "in doubt nothing is cut");
+	forget(journal);
+}
+
+/* Where one of ours was to begin stands another's message. */
+static void
+test_foreign_place(void)
+{
+	static const char other[] = "From c@d Sun Nov 22 00:09:10 2026\n\nhi\n";
+	struct journal *journal;
+
+	put_text("crash", OLD);
+	journal = die_at(AFTER_SYNC);
+	append_text("crash", other);
+	tap_ok(recover(journal) == 0 && ends_in(other),
+	    "another's message in the place of the first is not cut");
+	unlink("crash.lock");
+	tap_ok(recover(journal) == 0 && ends_in(other),
+	    "without a dotlock neither");
+	forget(journal);
+	put_text("crash", OLD);
+	journal = die_at(AFTER_APPEND);
+	cut_behind("\n>From here\n\n");
+	append_text("crash", other);
+	unlink("crash.lock");
+	tap_ok(recover(journal) == 3 && ends_in(other),
+	    "nor one in the place of the last");
 	forget(journal);
 }
 
@@ -742,6 +783,7 @@ main(void)
 	test_torn_append(OLD);
 	test_torn_append("no newline at its end");
 	test_foreign_tail();
+	test_foreign_place();
 	test_replaced();
 	test_odd_records();
 	return leave_place();
