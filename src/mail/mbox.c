@@ -73,7 +73,8 @@ struct mbox {
 
 	struct mboxlock *lock;
 	off_t old_length;
-	char lead[3]; /* what the old end lacks before a From_ line */
+	uint64_t appended; /* to that, so far */
+	char lead[3];	   /* what the old end lacks before a From_ line */
 };
 
 static struct mbox *
@@ -439,6 +440,7 @@ look_at_end(struct mbox *mbox, struct stat *st, char hex[MBOX_SUM_LEN + 1],
 	    mbox_hash_end(mbox->lock->fd, (uint64_t)st->st_size, hex) == -1)
 		return err_set_errno(err, ERR_IO, "cannot read %s", mbox->path);
 	mbox->old_length = st->st_size;
+	mbox->appended = 0;
 	if (end[1] != '\n')
 		strlcpy(mbox->lead, "\n\n", sizeof(mbox->lead));
 	else
@@ -479,37 +481,6 @@ mbox_sync(
 	return 0;
 }
 
-static int
-append(struct mbox *mbox, const char *data, size_t n, struct err *err)
-{
-	return file_write_named(mbox->lock->fd, data, n, mbox->path, err);
-}
-
-/* The part of a message that is in the spool. */
-static int
-append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
-{
-	char *chunk = mem_alloc(CHUNK);
-	int status = 0;
-
-	while (status == 0 && start < end) {
-		size_t want =
-		    end - start < CHUNK ? (size_t)(end - start) : CHUNK;
-		ssize_t n = pread(mbox->spool, chunk, want, (off_t)start);
-
-		if (n <= 0) {
-			errno = n == 0 ? EIO : errno;
-			status = file_unnamed_failed("read", err);
-		} else
-			status = append(mbox, chunk, (size_t)n, err);
-		start += n > 0 ? (uint64_t)n : 0;
-		file_start_write_out(
-		    mbox->lock->fd, (uint64_t)mbox->old_length, 0);
-	}
-	free(chunk);
-	return status;
-}
-
 /* What is to be appended with one call. */
 struct parts {
 	int n;
@@ -531,6 +502,7 @@ append_parts(struct mbox *mbox, struct parts *parts, struct err *err)
 		if (done == -1)
 			return err_set_errno(
 			    err, ERR_IO, "cannot write %s", mbox->path);
+		mbox->appended += (uint64_t)done;
 		for (; n > 0 && (size_t)done >= iov->iov_len; n--)
 			done -= (ssize_t)iov++->iov_len;
 		if (n > 0) {
@@ -539,6 +511,35 @@ append_parts(struct mbox *mbox, struct parts *parts, struct err *err)
 		}
 	}
 	return 0;
+}
+
+/* The part of a message that is in the spool. */
+static int
+append_spooled(struct mbox *mbox, uint64_t start, uint64_t end, struct err *err)
+{
+	char *chunk = mem_alloc(CHUNK);
+	struct parts parts;
+	int status = 0;
+
+	while (status == 0 && start < end) {
+		size_t want =
+		    end - start < CHUNK ? (size_t)(end - start) : CHUNK;
+		ssize_t n = pread(mbox->spool, chunk, want, (off_t)start);
+
+		if (n <= 0) {
+			errno = n == 0 ? EIO : errno;
+			status = file_unnamed_failed("read", err);
+		} else {
+			parts.n = 1;
+			parts.iov[0] = (struct iovec){chunk, (size_t)n};
+			status = append_parts(mbox, &parts, err);
+		}
+		start += n > 0 ? (uint64_t)n : 0;
+		file_start_write_out(
+		    mbox->lock->fd, (uint64_t)mbox->old_length, 0);
+	}
+	free(chunk);
+	return status;
 }
 
 /* Two parts at most, for which there is room. */
@@ -578,8 +579,9 @@ append_all(struct mbox *mbox, struct err *err)
 	if (st.st_size != mbox->old_length)
 		return err_set(err, ERR_IO,
 		    "%s was written to although it is locked", mbox->path);
-	if (append(mbox, mbox->lead, strlen(mbox->lead), err) == -1)
-		return -1;
+	if (mbox->lead[0] != '\0')
+		parts.iov[parts.n++] =
+		    (struct iovec){mbox->lead, strlen(mbox->lead)};
 	for (size_t i = 0; i < mbox->n_items; i++)
 		if (append_item(mbox, &mbox->items[i], &parts, err) == -1)
 			return -1;
@@ -589,17 +591,15 @@ append_all(struct mbox *mbox, struct err *err)
 }
 
 static void
-cut_back(struct mbox *mbox, struct err *err)
+cut_back(const struct mbox *mbox, struct err *err)
 {
-	uint64_t expected = (uint64_t)mbox->old_length + strlen(mbox->lead);
+	uint64_t end = (uint64_t)mbox->old_length + mbox->appended;
 	struct stat st;
 
-	for (size_t i = 0; i < mbox->n_items; i++)
-		expected += mbox->items[i].length;
+	if (mbox->appended == 0)
+		return;
 	/* Not what somebody else has appended, without our locks. */
-	if (fstat(mbox->lock->fd, &st) == 0 &&
-	    (uint64_t)st.st_size <= expected &&
-	    st.st_size >= mbox->old_length &&
+	if (fstat(mbox->lock->fd, &st) == 0 && (uint64_t)st.st_size == end &&
 	    ftruncate(mbox->lock->fd, mbox->old_length) == 0 &&
 	    fdatasync(mbox->lock->fd) == 0)
 		return;

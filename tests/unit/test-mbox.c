@@ -304,6 +304,39 @@ test_full_disk(void)
 	buf_free(&message);
 }
 
+static void
+append_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_APPEND);
+
+	if (fd == -1 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		exit(95);
+	close(fd);
+}
+
+/* By a program that knows none of our locks. */
+static void
+test_foreign_append(void)
+{
+	static const char other[] = "From c@d Sun Nov 22 00:09:10 2026\n\n";
+	char place[DELIVER_PLACE_MAX], where[DELIVER_WHERE_MAX];
+	struct err err;
+	struct deliver *deliver;
+
+	put_text("grown", OLD);
+	deliver = open_mbox("grown", 1, &err);
+	stage_text(deliver, TEXT, place, &err);
+	deliver_sync(deliver, where, &err);
+	append_text("grown", other);
+	tap_ok(deliver_publish(deliver, &err) == -1 && err.class == ERR_IO &&
+		strstr(err.text, "although it is locked") != NULL,
+	    "one that grows under the lock: %s", err.text);
+	deliver_close(deliver);
+	tap_ok(file_is("grown", OLD "From c@d Sun Nov 22 00:09:10 2026\n\n",
+		   sizeof(OLD) + sizeof(other) - 2),
+	    "what the other one wrote is not cut off");
+}
+
 /* -- locks -- */
 
 static bool
@@ -602,16 +635,6 @@ test_torn_append(const char *old)
 	forget(journal);
 }
 
-static void
-append_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_APPEND);
-
-	if (fd == -1 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		exit(95);
-	close(fd);
-}
-
 /* The file ends behind these words now. */
 static void
 cut_behind(const char *words)
@@ -776,6 +799,7 @@ main(void)
 	test_large();
 	test_open();
 	test_full_disk();
+	test_foreign_append();
 	test_dotlock();
 	test_fcntl();
 	test_no_dotlock();
