@@ -91,10 +91,11 @@ make_file(const char *path, struct err *err)
 	struct stat st;
 	int fd;
 
-	if (lstat(path, &st) == 0)
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
 		return err_set(
 		    err, ERR_CANTCREAT, "%s is a link to nothing", path);
-	fd = file_open(path, O_RDWR | O_CREAT | O_EXCL, 0600, err);
+	/* Another worker may have made it just now. */
+	fd = file_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, err);
 	if (fd == -1)
 		return -1;
 	close(fd);
@@ -460,6 +461,17 @@ mbox_release(struct deliver *deliver)
 	drop_batch(mbox);
 }
 
+/* A mail reader removes one that it has emptied, at any time. */
+static int
+make_again(const struct mbox *mbox, struct err *err)
+{
+	struct stat st;
+
+	if (stat(mbox->path, &st) == 0 || errno != ENOENT)
+		return 0;
+	return make_file(mbox->path, err);
+}
+
 static int
 mbox_sync(
     struct deliver *deliver, char where[DELIVER_WHERE_MAX], struct err *err)
@@ -468,7 +480,9 @@ mbox_sync(
 	char hex[MBOX_SUM_LEN + 1];
 	struct stat st;
 
-	mbox->lock = mboxlock_take(mbox->path, MBOX_PATIENCE, NULL, err);
+	if (make_again(mbox, err) == 0)
+		mbox->lock =
+		    mboxlock_take(mbox->path, MBOX_PATIENCE, NULL, err);
 	if (mbox->lock == NULL || look_at_end(mbox, &st, hex, err) == -1) {
 		mbox_release(deliver);
 		return -1;

@@ -304,6 +304,63 @@ test_full_disk(void)
 	buf_free(&message);
 }
 
+/* For one of the calls, somebody else makes that file at this moment. */
+static const char *raced;
+
+int
+lstat(const char *path, struct stat *st)
+{
+	if (raced != NULL && strcmp(path, raced) == 0) {
+		raced = NULL;
+		put_text(path, OLD);
+	}
+	return fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+static void
+test_made_by_others(void)
+{
+	char place[DELIVER_PLACE_MAX];
+	char *path = mem_printf("%s/raced", place_dir);
+	struct deliver *deliver;
+	struct buf file;
+	struct err err;
+
+	raced = path;
+	deliver = open_mbox("raced", 0, &err);
+	tap_ok(deliver != NULL && raced == NULL,
+	    "one that appears when it is to be made");
+	tap_ok(stage_text(deliver, TEXT, place, &err) == 0 &&
+		commit(deliver, &err) == 0,
+	    "is delivered to");
+	deliver_close(deliver);
+	file = get_file("raced");
+	tap_ok(
+	    file.len > strlen(OLD) && memcmp(file.data, OLD, strlen(OLD)) == 0,
+	    "behind what is in it");
+	buf_free(&file);
+	free(path);
+}
+
+/* Which a mail reader may do when it has emptied it. */
+static void
+test_removed(void)
+{
+	char place[DELIVER_PLACE_MAX];
+	struct stat st;
+	struct err err;
+	struct deliver *deliver;
+
+	put_text("removed", OLD);
+	deliver = open_mbox("removed", 1, &err);
+	stage_text(deliver, TEXT, place, &err);
+	unlink("removed");
+	tap_ok(commit(deliver, &err) == 0 && stat("removed", &st) == 0 &&
+		(st.st_mode & 0777) == 0600 && st.st_size > 40,
+	    "one that is removed meanwhile is made again");
+	deliver_close(deliver);
+}
+
 static void
 append_text(const char *path, const char *text)
 {
@@ -799,6 +856,8 @@ main(void)
 	test_large();
 	test_open();
 	test_full_disk();
+	test_made_by_others();
+	test_removed();
 	test_foreign_append();
 	test_dotlock();
 	test_fcntl();
