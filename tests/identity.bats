@@ -684,6 +684,19 @@ refused() {
 	[ "$(delivered)" -eq 2 ]
 }
 
+@test "what was fetched without LIST is known by the octets that came" {
+	message m1 one "the first"
+	serve --resp 'LIST=-ERR what?'
+	rc
+	runs
+	message m1 two "the second one"
+	again
+	runs
+	[ "$(delivered)" -eq 2 ]
+	runs
+	[ "$(delivered)" -eq 2 ]
+}
+
 @test "a TOP that shows another header than RETR makes nothing come twice" {
 	messages 2
 	cp -r "$BOX" "$BATS_TEST_TMPDIR/all"
@@ -871,6 +884,17 @@ one_that_grows() {
 	runs
 	[ "$(delivered)" -eq 2 ]
 	[ -z "$(ls "$BOX")" ]
+}
+
+@test "without UIDL and LIST what was deleted and is back is known" {
+	messages 2
+	serve --no-uidl --no-delete
+	rc "keep off"
+	runs
+	again --no-uidl --no-delete --resp 'LIST=-ERR what?'
+	runs
+	[ "$(delivered)" -eq 2 ]
+	[ "$(grep -c 'C: RETR' "$LOG")" -eq 2 ]
 }
 
 @test "without UIDL and TOP one of two with a header was deleted: none comes again" {

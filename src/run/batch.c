@@ -32,6 +32,16 @@ batch_clear(struct retrieval *r)
 	r->batch_octets = 0;
 }
 
+/* Of one that was not in LIST the octets that came: without any, whatever has
+ * its unique-id one day would pass for it. */
+static uint64_t
+octets_to_record(
+    const struct listing_message *message, const struct received *received)
+{
+	return message->octets != LISTING_OCTETS_UNKNOWN ? message->octets
+							 : received->octets;
+}
+
 /* Note one message of the batch; returns its index in the state. */
 static uint32_t
 record(struct retrieval *r, const struct received *received)
@@ -39,15 +49,16 @@ record(struct retrieval *r, const struct received *received)
 	struct fetch *fetch = r->fetch;
 	const struct listing_message *message =
 	    retrieval_message(r, received->message);
+	uint64_t octets = octets_to_record(message, received);
 	uint32_t known = *listing_seen(&fetch->listing, message);
 
 	/* Fetched once more on request: one record is enough. */
 	if (known != LISTING_NONE)
 		seen_undo(fetch->seen, known);
 	return r->is_quarantine
-	    ? seen_quarantined(fetch->seen, received->id, message->octets,
+	    ? seen_quarantined(fetch->seen, received->id, octets,
 		  received->header, received->place)
-	    : seen_delivered(fetch->seen, received->id, message->octets,
+	    : seen_delivered(fetch->seen, received->id, octets,
 		  received->header, received->place);
 }
 

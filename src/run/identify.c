@@ -35,6 +35,7 @@ may_be_it(
 {
 	return (known->flags & SEEN_DELETED) == 0 ||
 	    known->octets == SEEN_OCTETS_UNKNOWN ||
+	    message->octets >= SEEN_OCTETS_UNKNOWN ||
 	    known->octets == message->octets;
 }
 
