@@ -294,6 +294,7 @@ class Promise:
             return True
         for excuse in (self.cannot_be_settled, self.is_not_in_maildir,
                        self.was_absent_then, self.has_new_uid_alone,
+                       self.shared_its_uid,
                        self.shares_uid, self.has_lost_its_uid,
                        self.gave_way_to_twin, self.is_back_in_other_size,
                        self.is_forgotten):
@@ -367,6 +368,15 @@ class Promise:
         return (not session.most_unknown or known.deleted or
                 len(known.uids) > 1 or known.missing and not (
                     one.mail.has_id and has_header))
+
+    def shared_its_uid(self, one, _):
+        """Of several known by one unique-id, in one size, nobody can tell which
+        of them left: the wrong one may count as missing for long."""
+        known = self.known.get(one.mail.serial)
+        return known is not None and not one.mail.has_id and any(
+            other.uids & known.uids and other.sizes & known.sizes
+            for serial, other in self.known.items()
+            if serial != one.mail.serial)
 
     def gave_way_to_twin(self, one, _):
         """"settled by those hashes, each delivered message answering for one
