@@ -43,6 +43,7 @@ struct super {
 	struct job *jobs;
 	size_t n;
 	size_t running;
+	size_t most;   /* may run at a time */
 	bool stopping; /* the workers have STOP_TIME to end */
 };
 
@@ -96,6 +97,11 @@ start_job(struct super *super, struct job *job)
 	struct err err;
 
 	job->pid = worker_start(&params, &job->events, &err);
+	if (job->pid == -1 && super->running > 0) {
+		/* The system allows no more. */
+		super->most = super->running;
+		return;
+	}
 	if (job->pid == -1) {
 		show_error(super, job, &err);
 		show_end(super, job);
@@ -112,7 +118,7 @@ start_jobs(struct super *super)
 	for (size_t i = 0; i < super->n; i++) {
 		struct job *job = &super->jobs[i];
 
-		if (super->running >= super->params->jobs)
+		if (super->running >= super->most)
 			return;
 		if (job->state == JOB_WAITING &&
 		    !shares_state_with_running(super, job))
@@ -370,7 +376,8 @@ close_jobs(struct super *super)
 int
 super_run(const struct super_params *params)
 {
-	struct super super = {.params = params, .n = params->conf->n};
+	struct super super = {
+	    .params = params, .n = params->conf->n, .most = params->jobs};
 	int code;
 
 	open_jobs(&super);
