@@ -19,7 +19,8 @@
 #include "run/worker.h"
 #include "wire/trust.h"
 
-#define STOP_TIME 5000 /* milliseconds that workers get to end */
+#define STOP_TIME 5000	   /* milliseconds that workers get to end */
+#define DESCRIPTORS_OWN 64 /* of the parent, beside one for each worker */
 
 enum job_state {
 	JOB_WAITING,
@@ -299,15 +300,17 @@ warn_of_shared_states(struct super *super)
 	}
 }
 
-/* A worker needs one descriptor here; hundreds may run. */
+/* A worker needs one descriptor here; hundreds may run.  No more than that: a
+ * command inherits the limit, and some close each descriptor up to it. */
 static void
-raise_descriptor_limit(void)
+raise_descriptor_limit(size_t jobs)
 {
+	rlim_t needed = jobs + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
+		limit.rlim_cur =
+		    needed < limit.rlim_max ? needed : limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 }
@@ -381,8 +384,7 @@ super_run(const struct super_params *params)
 	int code;
 
 	open_jobs(&super);
-	if (params->jobs > 64)
-		raise_descriptor_limit();
+	raise_descriptor_limit(params->jobs < super.n ? params->jobs : super.n);
 	warn_of_shared_states(&super);
 	preload_trust(&super);
 	for (start_jobs(&super); super.running > 0; start_jobs(&super))

@@ -81,6 +81,21 @@ run_with_few_descriptors(void)
 	return run(ACCOUNTS) == 0 && n_errors == 0 && noted->runs == ACCOUNTS;
 }
 
+/* What a command inherits may be a limit that it takes for a number of
+ * descriptors to close. */
+static bool
+run_with_low_limit(void)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = 6;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return run(ACCOUNTS) == 0 && noted->runs == ACCOUNTS &&
+	    getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 6 &&
+	    limit.rlim_cur < 100;
+}
+
 /* In a process of its own. */
 static bool
 is_good_there(bool (*check)(void))
@@ -100,6 +115,8 @@ test_limits(void)
 {
 	tap_ok(is_good_there(run_with_few_descriptors),
 	    "fewer at a time, where the system allows no more");
+	tap_ok(is_good_there(run_with_low_limit),
+	    "no higher limit than is needed");
 }
 
 int
