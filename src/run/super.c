@@ -228,12 +228,14 @@ pass_stop_on(struct super *super)
 	super->stopping = true;
 }
 
+/* One that waits for a slow disk ends only behind that. */
 static void
-kill_stubborn(struct super *super)
+kill_stubborn(const struct super *super, struct pollfd *fds, nfds_t n)
 {
 	for (size_t i = 0; i < super->n; i++)
 		if (super->jobs[i].state == JOB_RUNNING)
 			kill(super->jobs[i].pid, SIGKILL);
+	poll(fds, n, -1);
 }
 
 /* Wait until a worker has something to tell. */
@@ -258,7 +260,7 @@ attend(struct super *super)
 		if (!super->stopping)
 			pass_stop_on(super);
 		else
-			kill_stubborn(super);
+			kill_stubborn(super, fds, n);
 	}
 	for (nfds_t i = 0; i < n; i++)
 		if (fds[i].revents != 0)

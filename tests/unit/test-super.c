@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "run/super.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,13 +15,63 @@
 #include "tap.h"
 
 #define ACCOUNTS 5
+#define KILLS_MANY 1000
 
 /* What parent and workers share. */
 struct shared {
+	atomic_size_t stops;
+	atomic_size_t kills;
 	atomic_size_t runs;
 };
 
 static struct shared *noted;
+
+static bool stubborn;	   /* the workers are so */
+static time_t clock_leaps; /* seconds for each look at it, once they stop */
+static time_t clock_ahead;
+
+/* In place of the system's: nobody ends by it. */
+int
+kill(pid_t pid, int signo)
+{
+	(void)pid;
+	if (signo == SIGKILL)
+		noted->kills++;
+	else
+		noted->stops++;
+	clock_leaps = 10;
+	return 0;
+}
+
+int
+clock_gettime(clockid_t id, struct timespec *now)
+{
+	struct timeval real;
+
+	(void)id;
+	gettimeofday(&real, NULL);
+	clock_ahead += clock_leaps;
+	now->tv_sec = real.tv_sec + clock_ahead;
+	now->tv_nsec = 0;
+	return 0;
+}
+
+/* The kernel ends a process that waits for a disk when the disk has answered:
+ * here soon, or when it has been killed far too often. */
+static void
+wait_for_disk(void)
+{
+	const struct timeval answer = {.tv_usec = 100000};
+	struct timeval now, end;
+
+	while (noted->kills == 0)
+		sched_yield();
+	gettimeofday(&now, NULL);
+	timeradd(&now, &answer, &end);
+	do
+		gettimeofday(&now, NULL);
+	while (noted->kills < KILLS_MANY && timercmp(&now, &end, <));
+}
 
 /* In place of run/fetch.c's. */
 enum err_class
@@ -31,6 +84,8 @@ fetch_account(const struct account *account,
 	(void)parent;
 	(void)counts;
 	noted->runs++;
+	if (stubborn)
+		wait_for_disk();
 	return ERR_NONE;
 }
 
@@ -119,6 +174,16 @@ test_limits(void)
 	    "no higher limit than is needed");
 }
 
+static void
+test_stubborn(void)
+{
+	stubborn = true;
+	raise(SIGTERM);
+	tap_ok(run(1) == 0 && noted->stops == 1, "one that does not stop");
+	tap_ok(noted->kills > 0 && noted->kills < KILLS_MANY,
+	    "is killed, and waited for");
+}
+
 int
 main(void)
 {
@@ -128,5 +193,6 @@ main(void)
 		return 99;
 	wait_open();
 	test_limits();
+	test_stubborn();
 	return tap_done();
 }
