@@ -583,6 +583,31 @@ refused() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "a number with two unique-ids, one of them known and absent: no harm" {
+	messages 2
+	serve
+	rc
+	runs
+	rm "$BOX/m0002"
+	runs
+	again --resp 'UIDL=+OK\r\n1 m0001\r\n1 m0002\r\n.'
+	run_poplar
+	expect_exit 76
+	[ "$(delivered)" -eq 2 ]
+}
+
+@test "a listing with each line twice takes no two messages for one" {
+	printf 'Subject: alarm\r\n\r\nfirst\r\n' >"$BOX/m1"
+	printf 'Subject: alarm\r\n\r\nother\r\n' >"$BOX/m2"
+	serve --no-uidl
+	rc
+	runs
+	again --no-uidl --resp 'LIST=+OK\r\n1 25\r\n1 25\r\n2 25\r\n2 25\r\n.'
+	runs
+	[ "$(delivered)" -eq 2 ]
+	[ "$(count_logged TOP)" -eq 4 ]
+}
+
 @test "a message without a unique-id does not come again when it has one" {
 	messages 3
 	serve --resp 'UIDL#1=+OK\r\n1 m0001\r\n2 x\r\n2 y\r\n3 m0003\r\n.'

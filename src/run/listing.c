@@ -209,6 +209,27 @@ forget_id(
 	message->doubt = LISTING_SURE;
 }
 
+/* Of a number that stood in the listing twice only one message is left. */
+static void
+drop_superseded(struct listing *listing)
+{
+	struct listing_message *messages = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < listing->n; i++) {
+		struct listing_entry *entry = &listing->entries[i];
+
+		if (!entry->needs_attention)
+			continue;
+		messages = mem_room(messages, n, sizeof(*messages));
+		messages[n] = listing->messages[entry->index];
+		point_to(entry, true, n++);
+	}
+	free(listing->messages);
+	listing->messages = messages;
+	listing->n_messages = n;
+}
+
 /* Order by number, each number once. */
 static void
 sort_entries(struct listing *listing, struct seen *seen)
@@ -241,6 +262,8 @@ sort_entries(struct listing *listing, struct seen *seen)
 		    "listing: %zu message numbers stand in it twice", riddles);
 	listing->nonsense += riddles;
 	listing->n = kept;
+	if (kept < n)
+		drop_superseded(listing);
 }
 
 static int
