@@ -173,6 +173,24 @@ in_box() {
 	done
 }
 
+@test "keep for a time: what was imported and deleted is no later message" {
+	local i
+	message m1 alarm "the first"
+	mpop_list >"$HOME/list" <<<"m1 1"
+	serve
+	rc "keep 1d" "uidls_file ~/list"
+	for i in 0 23 46; do
+		poplar_on "+${i}h"
+		expect_exit 0
+	done
+	[ -z "$(in_box)" ]
+	message m1 alarm "the second one"
+	poplar_on "+47h"
+	expect_exit 0
+	[ "$(delivered)" -eq 1 ]
+	[ "$(in_box)" = m1 ]
+}
+
 @test "keep off: a cut before QUIT is answered is a warning, not a failure" {
 	messages 3
 	serve --at QUIT --cut-after 0 --no-delete --on-connection 1

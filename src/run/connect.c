@@ -48,6 +48,21 @@ list_may_wait(const struct fetch *fetch)
 	return fetch->account->only_new == CONF_ON && likely >= LIST_WAITS_FROM;
 }
 
+/* What is to be deleted is known by its size as well, should the server lose
+ * the deletion. */
+static int64_t
+wants_sizes_of(const struct fetch *fetch)
+{
+	const struct account *account = fetch->account;
+
+	if (account->keep == CONF_KEEP_OFF)
+		return UINT32_MAX;
+	if (account->keep != CONF_KEEP_TIME ||
+	    account->keep_seconds > (uint64_t)fetch->now)
+		return -1;
+	return fetch->now - (int64_t)account->keep_seconds;
+}
+
 static int
 log_in(struct fetch *fetch, const char *secret, struct err *err)
 {
@@ -59,7 +74,7 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 		return -1;
 	}
 	fetch->listing.list_waits = list_may_wait(fetch);
-	fetch->listing.wants_sizes = fetch->account->keep == CONF_KEEP_OFF;
+	fetch->listing.wants_sizes = wants_sizes_of(fetch);
 	if (login_queue(session, secret, err) == -1)
 		return -1;
 	if (login_may_queue_ahead(session) &&

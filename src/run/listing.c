@@ -361,12 +361,13 @@ take_size(struct listing *listing, struct seen *seen,
 	bool changed = false;
 
 	if (known != LISTING_NONE) {
-		uint64_t recorded = seen_at(seen, known)->octets;
+		const struct seen_message *record = seen_at(seen, known);
+		bool has_size = record->octets != SEEN_OCTETS_UNKNOWN;
 
-		changed = recorded != SEEN_OCTETS_UNKNOWN &&
-		    octets < SEEN_OCTETS_UNKNOWN && recorded != octets;
+		changed = has_size && octets < SEEN_OCTETS_UNKNOWN &&
+		    record->octets != octets;
 		if (!changed && !entry->needs_attention &&
-		    (recorded != SEEN_OCTETS_UNKNOWN || !listing->wants_sizes))
+		    (has_size || record->time > listing->wants_sizes))
 			return;
 	}
 	/* Apart: it may move what messages points to. */

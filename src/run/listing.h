@@ -49,10 +49,11 @@ struct listing {
 	uint64_t count; /* as STAT says */
 	uint64_t octets;
 	uint64_t octets_listed; /* by LIST, together */
-	bool list_waits;  /* until it turns out to be needed; for the caller to
-			     set before listing_queue */
-	bool wants_sizes; /* of messages, too, whose recorded one is unknown;
-			     for the caller to set as well */
+	bool list_waits; /* until it turns out to be needed; for the caller to
+			    set before listing_queue */
+	int64_t wants_sizes; /* of messages, too, whose recorded one is unknown,
+				if they were delivered by that time, -1: of
+				none; for the caller to set as well */
 	bool list_asked;
 	bool has_uidl;
 	bool has_sizes;
