@@ -86,6 +86,41 @@ runs() {
 	[ "$(grep -c 'C: RETR' "$LOG")" -eq 3 ]
 }
 
+@test "where TOP is refused for the moment nothing is deleted by its size" {
+	same_size m1 one
+	serve
+	rc
+	runs
+	same_size m1 two
+	again --resp 'TOP=-ERR [SYS/TEMP] later'
+	rc "keep off"
+	run_poplar
+	expect_exit 75
+	says "message 1: left for a later run"
+	[ "$(ls "$BOX")" = m1 ]
+	again
+	runs
+	[ "$(delivered)" -eq 2 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
+@test "nor is what was absent known by its size then" {
+	same_size m1 one
+	same_size m2 same
+	serve
+	rc
+	runs
+	mv "$BOX/m2" "$BATS_TEST_TMPDIR"
+	rm "$BOX/m1"
+	runs
+	mv "$BATS_TEST_TMPDIR/m2" "$BOX"
+	same_size m1 two
+	again --resp 'TOP=-ERR [SYS/TEMP] later'
+	runs
+	[ "$(delivered)" -eq 3 ]
+	grep -qr 'Subject: two' "$HOME/Maildir/new"
+}
+
 @test "a number with two unique-ids is not deleted on the word of one" {
 	same_size m1 one
 	serve

@@ -132,6 +132,31 @@ leave_for_later(struct fetch *fetch, uint32_t number, const char *why)
 	fetch_report(fetch, &err);
 }
 
+/* It is known, and did not show whether it still is that message. */
+static bool
+cannot_be_told(const struct fetch *fetch, const struct listing_entry *entry)
+{
+	const struct listing_message *attended =
+	    listing_attended(&fetch->listing, entry);
+
+	return attended != NULL && attended->unsettled &&
+	    attended->seen != LISTING_NONE;
+}
+
+/* Why what is planned has to wait for a later run, NULL if it has not. */
+static const char *
+reason_to_wait(const struct fetch *fetch, const struct listing_entry *entry,
+    enum plan_action action)
+{
+	if (action == PLAN_DELETE && cannot_be_told(fetch, entry))
+		return "the server does not show that it still is what was "
+		       "delivered";
+	if (action == PLAN_FETCH && endangers_deletions(fetch, entry))
+		return "the connection breaks at it, and others are to be "
+		       "deleted";
+	return NULL;
+}
+
 static int
 plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 {
@@ -139,13 +164,13 @@ plan_entry(struct fetch *fetch, struct listing_entry *entry, struct err *err)
 	struct plan_message message = fetch_describe(fetch, entry);
 	uint64_t octets =
 	    message.octets != PLAN_OCTETS_UNKNOWN ? message.octets : 0;
-	const char *why;
+	const char *why, *later;
 	enum plan_action action = plan_decide(&fetch->settings, &message, &why);
 
-	if (action == PLAN_FETCH && endangers_deletions(fetch, entry)) {
+	later = reason_to_wait(fetch, entry, action);
+	if (later != NULL) {
 		action = PLAN_SKIP;
-		why = "the connection breaks at it, and others are to be "
-		      "deleted";
+		why = later;
 		if (!fetch_is_dry(fetch))
 			leave_for_later(fetch, entry->number, why);
 	} else if (action == PLAN_FETCH && !fits_into_session(fetch, octets)) {

@@ -49,6 +49,14 @@ headers_can_be_had(const struct fetch *fetch)
 	return !capa->known || capa->top;
 }
 
+bool
+headers_are_offered(const struct fetch *fetch)
+{
+	const struct capabilities *capa = &fetch->session.capa;
+
+	return capa->known && capa->top;
+}
+
 /* The messages it concerns, as indexes; the caller frees them. */
 static uint32_t *
 choose(struct fetch *fetch, const struct question *question, size_t *n)

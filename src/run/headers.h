@@ -19,8 +19,10 @@ struct question {
 	void *context;
 };
 
-/* Can headers be had from this server? */
+/* Can headers be had from this server?  And does it say so itself, so that a
+ * refusal is one for the moment? */
 bool headers_can_be_had(const struct fetch *fetch);
+bool headers_are_offered(const struct fetch *fetch);
 
 /*
  * Ask for the headers of all that the question concerns, and have it answered

@@ -101,9 +101,12 @@ settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 		if (resume_is_unconfirmed(fetch, index)) {
 			seen_release(fetch->seen, index);
 			settle(fetch, message, LISTING_NONE);
-		} else if (!was_rebuilt) {
-			identify_renew(fetch, message, hash);
+			return;
 		}
+		message->unsettled =
+		    recorded != 0 && headers_are_offered(fetch);
+		if (!was_rebuilt)
+			identify_renew(fetch, message, hash);
 		return;
 	}
 	if (hash != recorded) {
@@ -143,9 +146,13 @@ static void
 settle_changed(
     struct fetch *fetch, struct listing_message *message, uint64_t hash)
 {
-	struct seen_message *known = seen_claim(fetch->seen,
-	    listing_id(&fetch->listing, message), hash, message->octets);
+	struct seen_message *known = NULL;
 
+	/* Where it is refused for the moment, RETR will tell. */
+	if (hash != 0 || !headers_are_offered(fetch))
+		known = seen_claim(fetch->seen,
+		    listing_id(&fetch->listing, message), hash,
+		    message->octets);
 	if (known != NULL) {
 		settle(fetch, message, seen_index(fetch->seen, known));
 		identify_renew(fetch, message, hash);

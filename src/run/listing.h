@@ -35,7 +35,8 @@ struct listing_message {
 	uint64_t octets; /* as listed, or unknown */
 	size_t id;	 /* offset in ids; 0, an empty string: no id yet */
 	uint32_t seen;	 /* the state's index, NONE: unknown */
-	bool unsettled;	 /* fetch it, but delete nothing on its account */
+	bool unsettled;	 /* it cannot be told who it is: fetched if unknown, and
+			    not deleted on that account */
 };
 
 /* One per listed message, by rising number. */
