@@ -291,6 +291,26 @@ poplar_on() {
 	[ "$(delivered)" -eq 3 ]
 }
 
+@test "keep for a time: of two equal messages each goes in its own time" {
+	printf 'Subject: alarm\r\n\r\nfirst\r\n' >"$BOX/m1"
+	printf 'm1 same\nm2 same\n' >"$BOX/.uids"
+	serve
+	rc "keep 1d"
+	poplar_on '+0d'
+	printf 'Subject: alarm\r\n\r\nother\r\n' >"$BOX/m2"
+	poplar_on '+12h'
+	[ "$(delivered)" -eq 2 ]
+	poplar_on '+25h'
+	[ "$(in_box)" = m2 ]
+	poplar_on '+26h'
+	expect_exit 0
+	[ "$(in_box)" = m2 ]
+	poplar_on '+37h'
+	expect_exit 0
+	[ -z "$(in_box)" ]
+	[ "$(delivered)" -eq 2 ]
+}
+
 @test "keep for a time: a clock behind the newest record deletes nothing" {
 	local hours
 	messages 1

@@ -103,7 +103,8 @@ void seen_release(struct seen *seen, uint32_t index);
  * The message of this id that fits best, as seen_match for one that was looked
  * at: its header is the recorded one, where both are known (0: unknown), else
  * its size, where both are known, and poplar did not delete it.  One that was
- * deleted must have both.
+ * deleted must have both.  Of several that fit, one with the same size, which
+ * was not deleted, and was listed in the last session.
  */
 struct seen_message *seen_claim(
     struct seen *seen, const char *id, uint64_t header_hash, uint64_t octets);

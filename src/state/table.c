@@ -338,43 +338,67 @@ may_have_size(const struct seen_message *message, uint64_t octets)
 	    octets >= SEEN_OCTETS_UNKNOWN || message->octets == octets;
 }
 
+/* How well a message fits: what speaks for it, from the least on. */
+enum {
+	FITS = 1,
+	FITS_AS_LISTED = 2, /* in the last session */
+	FITS_UNDELETED = 4,
+	FITS_BY_SIZE = 8,
+	FITS_BY_HEADER = 16,
+	FITS_BEST = 31,
+};
+
 /* Servers that rewrite a header between sessions change the size with it.  But
- * what was deleted and is back in another size is not what was deleted. */
-static bool
-fits(struct seen *seen, uint32_t index, uint64_t header, uint64_t octets)
+ * what was deleted and is back in another size is not what was deleted.  0: it
+ * does not fit. */
+static int
+fit(struct seen *seen, uint32_t index, uint64_t header, uint64_t octets)
 {
 	const struct seen_message *message = &seen->messages[index];
 	bool was_deleted = (message->flags & SEEN_DELETED) != 0;
 	bool same_size = may_have_size(message, octets);
+	bool same_header;
 	uint64_t recorded;
 
 	if ((message->flags & TAKEN) != 0)
-		return false;
+		return 0;
 	recorded = seen_header_hash(seen, index);
-	if (header != 0 && recorded != 0)
-		return header == recorded && (same_size || !was_deleted);
-	return same_size && !was_deleted;
+	same_header = header != 0 && header == recorded;
+	if (header != 0 && recorded != 0 && !same_header)
+		return 0;
+	if (same_size + same_header + !was_deleted < 2)
+		return 0;
+	return FITS + FITS_AS_LISTED * (message->missing == 0) +
+	    FITS_UNDELETED * !was_deleted + FITS_BY_SIZE * same_size +
+	    FITS_BY_HEADER * same_header;
 }
 
 struct seen_message *
 seen_claim(
     struct seen *seen, const char *id, uint64_t header_hash, uint64_t octets)
 {
-	uint32_t at, last;
+	uint32_t at, last, best = 0;
+	int best_fit = 0;
 
 	if (!find_ring(seen, table_key(seen, id, strlen(id)), &last))
 		return NULL;
 	at = last;
 	/* Each step may read the file: what is not found among so many is
 	 * fetched again. */
-	for (int i = 0; i < CLAIMS_MAX; i++) {
+	for (int i = 0; i < CLAIMS_MAX && best_fit < FITS_BEST; i++) {
+		int how;
+
 		at = seen->messages[at].next;
-		if (fits(seen, at, header_hash, octets)) {
-			seen->messages[at].flags |= SEEN_MATCHED;
-			return &seen->messages[at];
+		how = fit(seen, at, header_hash, octets);
+		if (how > best_fit) {
+			best_fit = how;
+			best = at;
 		}
 		if (at == last)
 			break;
 	}
-	return NULL;
+	if (best_fit == 0)
+		return NULL;
+	seen->messages[best].flags |= SEEN_MATCHED;
+	return &seen->messages[best];
 }

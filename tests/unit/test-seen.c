@@ -1178,6 +1178,39 @@ record_much(struct seen *seen)
 		seen_session_done(seen, 1, 2);
 }
 
+static uint32_t
+claim(struct seen *seen, const char *uid, uint64_t header, uint64_t octets)
+{
+	const struct seen_message *message =
+	    seen_claim(seen, uid, header, octets);
+
+	return message != NULL ? seen_index(seen, message) : UINT32_MAX;
+}
+
+static void
+test_claim(void)
+{
+	struct seen *seen;
+
+	fresh();
+	seen = open_seen();
+	seen_deleted(seen, deliver(seen, "x", 10));
+	deliver(seen, "x", 20);
+	deliver(seen, "x", 10);
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(claim(seen, "x", 11, 10) == 2,
+	    "of two that are equal the one that was not deleted");
+	tap_ok(claim(seen, "x", 11, 30) == UINT32_MAX,
+	    "what was deleted is not back in another size");
+	tap_ok(claim(seen, "x", 11, 10) == 0, "in its own it is");
+	tap_ok(claim(seen, "x", 22, 20) == UINT32_MAX,
+	    "another header is another message");
+	tap_ok(claim(seen, "x", 21, 30) == 1,
+	    "the same header in another size is the same");
+	seen_close(seen);
+}
+
 static void
 test_compaction(void)
 {
@@ -1923,6 +1956,7 @@ main(void)
 	test_stray();
 	test_flags();
 	test_update();
+	test_claim();
 	test_compaction();
 	test_import();
 	test_ids_in_a_line();
