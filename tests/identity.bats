@@ -1057,6 +1057,33 @@ one_that_grows() {
 	done
 }
 
+@test "a lost state, and a unique-id that was used twice: the newer one is it" {
+	same_size m1 one
+	serve
+	rc
+	runs
+	rm "$BOX/m1"
+	runs
+	same_size m1 two
+	runs
+	[ "$(delivered)" -eq 2 ]
+	# In whatever order the Maildir shows them.
+	for subject in one two; do
+		mv "$HOME"/Maildir/cur/* "$HOME/Maildir/new" 2>/dev/null || true
+		mv "$(grep -lr "Subject: $subject" "$HOME/Maildir/new")" \
+		    "$HOME/Maildir/cur"
+		rm -r "$HOME/.local"
+		rc
+		runs
+		rc "keep off"
+		again --no-delete
+		runs
+		[ "$(delivered)" -eq 2 ]
+		[ "$(count_logged DELE)" -eq 1 ]
+		: >"$LOG"
+	done
+}
+
 @test "a message with the size of one that left is fetched" {
 	same_size m1 one
 	same_size m2 two

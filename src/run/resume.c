@@ -229,19 +229,28 @@ find_all(struct fetch *fetch, const char *id, size_t *n)
 	return at;
 }
 
-/* One of them that no record stands for yet. */
+/* Names begin with the time. */
+static bool
+is_newer(const struct resume_found *found, const struct resume_found *other)
+{
+	return strcmp(strrchr(found->path, '/'), strrchr(other->path, '/')) > 0;
+}
+
+/* One of them that no record stands for yet: the newest, as a unique-id that
+ * was used again calls the later message. */
 static struct resume_found *
 take_found(struct fetch *fetch, const char *id, uint64_t octets)
 {
 	size_t n;
-	struct resume_found *all = find_all(fetch, id, &n);
+	struct resume_found *all = find_all(fetch, id, &n), *newest = NULL;
 
 	if (n <= seen_copies(fetch->seen, id))
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		if (all[i].path != NULL && all[i].wire_octets == octets)
-			return &all[i];
-	return NULL;
+		if (all[i].path != NULL && all[i].wire_octets == octets &&
+		    (newest == NULL || is_newer(&all[i], newest)))
+			newest = &all[i];
+	return newest;
 }
 
 /* Make a listed message known, if it lies in the Maildir. */
