@@ -1084,6 +1084,24 @@ one_that_grows() {
 	done
 }
 
+@test "what cannot be settled stays so, whatever else is unknown" {
+	messages 4
+	serve --no-top --resp 'UIDL#1=+OK\r\n1 m0001\r\n2 x\r\n2 y\r\n3 m0003\r\n4 m0004\r\n.'
+	rc
+	run_poplar
+	expect_exit 76
+	rm "$BOX/m0002"
+	message m0001 "two, and longer"
+	rc "keep off"
+	runs
+	says "cannot be told"
+	[ "$(delivered)" -eq 5 ]
+	[ "$(ls "$BOX")" = m0001 ]
+	runs
+	[ "$(delivered)" -eq 5 ]
+	[ -z "$(ls "$BOX")" ]
+}
+
 @test "a message with the size of one that left is fetched" {
 	same_size m1 one
 	same_size m2 two

@@ -249,12 +249,15 @@ recognise(struct fetch *fetch, struct listing_message *message,
 	if (header->hash != 0)
 		index = take_lost(fetch, renumbering, message, header);
 	if (index == LISTING_NONE) {
-		message->unsettled = renumbering->suspects == SUSPECT_ALL &&
-		    (header->hash == 0 || renumbering->some_headless);
-		renumbering->unsettled += message->unsettled;
+		if (renumbering->suspects == SUSPECT_ALL &&
+		    (header->hash == 0 || renumbering->some_headless)) {
+			message->unsettled = true;
+			renumbering->unsettled++;
+		}
 		return;
 	}
 	renumbering->recognised++;
+	message->unsettled = false;
 	seen_update(fetch->seen, index, listing_id(&fetch->listing, message),
 	    message->octets, header->hash);
 	*listing_seen(&fetch->listing, message) = index;
