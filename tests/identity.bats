@@ -1142,6 +1142,18 @@ one_that_grows() {
 	[ "$(delivered)" -eq 3 ]
 }
 
+@test "nor where the last message of the state had none" {
+	messages 3
+	serve --resp 'UIDL#1=+OK\r\n1 m0001\r\n2 m0002\r\n3 x\r\n3 y\r\n.'
+	rc
+	run_poplar
+	expect_exit 76
+	again --no-top --uidl-err
+	run_poplar
+	expect_exit 75
+	[ "$(delivered)" -eq 3 ]
+}
+
 @test "a listing that is empty where STAT counts messages is 76" {
 	messages 3
 	serve

@@ -469,10 +469,13 @@ knows_unique_ids(struct seen *seen)
 	struct buf id = {0};
 	struct err ignored;
 	bool knows = false;
-	size_t n = seen_count(seen);
 
-	if (n > 0 && seen_read_id(seen, (uint32_t)n - 1, &id, &ignored) == 0)
-		knows = !seen_id_is_of_header(id.data);
+	for (uint32_t i = 0; i < seen_count(seen) && !knows; i++) {
+		id.len = 0;
+		knows = (seen_at(seen, i)->flags & SEEN_UNDONE) == 0 &&
+		    seen_read_id(seen, i, &id, &ignored) == 0 &&
+		    !seen_id_is_of_header(id.data);
+	}
 	buf_free(&id);
 	return knows;
 }
