@@ -1031,6 +1031,23 @@ one_that_grows() {
 	[ "$(delivered)" -eq 4 ]
 }
 
+@test "unique-ids at last: one that left before is not the next one like it" {
+	messages 2
+	printf 'Subject: cron\r\n\r\none\r\n' >"$BOX/m9"
+	serve --no-uidl
+	rc
+	runs
+	rm "$BOX/m9"
+	runs
+	again
+	runs
+	says "2 were recognised"
+	printf 'Subject: cron\r\n\r\ntwo\r\n' >"$BOX/m9"
+	runs
+	[ "$(delivered)" -eq 4 ]
+	grep -qr '^two' "$HOME/Maildir/new"
+}
+
 @test "a torn state, and a unique-id that was used twice: nothing comes again" {
 	local how
 	for how in "" --no-top; do

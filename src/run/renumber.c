@@ -136,12 +136,11 @@ may_be_another(
 
 /* What left long ago, or is one of few, may have left for good. */
 static bool
-needs_message_id(
-    struct fetch *fetch, const struct renumbering *renumbering, uint32_t index)
+needs_message_id(const struct fetch *fetch,
+    const struct renumbering *renumbering, uint32_t index)
 {
 	return renumbering->suspects == SUSPECT_SAME_SIZE ||
-	    (renumbering->suspects != SUSPECT_NAMELESS &&
-		!is_lost(fetch, index));
+	    !is_lost(fetch, index);
 }
 
 static void
