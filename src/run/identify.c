@@ -193,16 +193,8 @@ identify_is_due(struct fetch *fetch, const struct listing_entry *entry)
 	return plan_decide(&fetch->settings, &message, &why) == PLAN_DELETE;
 }
 
-/* Or will it, from now on?  What was imported and is deleted has to be known by
- * it, should the server have lost the deletion. */
-static bool
-tells_by_header(struct fetch *fetch, uint32_t index)
-{
-	return (seen_at(fetch->seen, index)->flags & SEEN_IMPORTED) != 0 ||
-	    seen_header_hash(fetch->seen, index) != 0;
-}
-
-/* What is to be deleted is looked at first. */
+/* What is to be deleted is looked at first; what was imported, to be known by
+ * its header from now on, should the server lose the deletion. */
 static void
 doubt_due(struct fetch *fetch)
 {
@@ -212,10 +204,9 @@ doubt_due(struct fetch *fetch)
 		return;
 	for (size_t i = 0; i < listing->n; i++) {
 		struct listing_entry *entry = &listing->entries[i];
-		uint32_t at, known = listing_known(listing, entry);
+		uint32_t at;
 
-		if (!identify_is_due(fetch, entry) ||
-		    !tells_by_header(fetch, known))
+		if (!identify_is_due(fetch, entry))
 			continue;
 		at = fetch_attend(fetch, entry);
 		if (listing->messages[at].doubt == LISTING_SURE)
