@@ -671,6 +671,7 @@ quits() {
 	rc "keep off" "skipsize 2k"
 	run_poplar
 	expect_exit 0
+	says "no QUIT" "deletions wait for a later run"
 	assert_equal "$(delivered)" 1
 	quits 0
 	rc "keep off" "killsize 2k"

@@ -179,9 +179,11 @@ end_session(struct fetch *fetch, int status)
 	    client_queued(fetch->session.client) > 0)
 		return;
 	if (quit_would_lose(fetch, status))
-		log_say(LOG_AT_VERBOSE,
+		log_say(
+		    fetch->counts.deleted > 0 ? LOG_AT_WARNING : LOG_AT_VERBOSE,
 		    "no QUIT: with EXPIRE 0 the server would delete all that "
-		    "it has given out, and not all of that was kept");
+		    "it has given out, and not all of that was kept; "
+		    "deletions wait for a later run");
 	else
 		quit(fetch);
 }
