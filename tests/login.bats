@@ -74,10 +74,7 @@ on_terminal() {
 
 # poplar_after DURATION [option ...]: a run so much later.
 poplar_after() {
-	faketime -f "+$1" "$POPLAR" --version >/dev/null 2>&1 ||
-	    skip "faketime is not installed, or this program does not bear it"
-	run --separate-stderr faketime -f "+$1" timeout -k 5 60 "$POPLAR" \
-	    "${@:2}" </dev/null
+	run_poplar_at "+$1" "${@:2}"
 }
 
 rfc1939="<1896.697170952@dbc.mtview.ca.us>"

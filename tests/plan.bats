@@ -264,10 +264,7 @@ in_box() {
 
 # A run on another day.
 poplar_on() {
-	faketime -f "$1" "$POPLAR" --version >/dev/null 2>&1 ||
-	    skip "faketime is not installed, or this program does not bear it"
-	run --separate-stderr timeout -k 5 60 faketime -f "$1" "$POPLAR" -v \
-	    </dev/null
+	run_poplar_at "$1" -v
 }
 
 @test "keep for a time: with sessions every day each message goes in time" {

@@ -30,12 +30,7 @@ taken() {
 
 # on_day N [option ...]: a run so many days from now.
 on_day() {
-	local when=+$1d
-	shift
-	faketime -f "$when" "$POPLAR" --version >/dev/null 2>&1 ||
-	    skip "faketime is not installed, or this program does not bear it"
-	run --separate-stderr timeout -k 5 60 faketime -f "$when" "$POPLAR" \
-	    "$@" </dev/null
+	run_poplar_at "+$1d" "${@:2}"
 }
 
 # The trace of an attempt, if there is any.
