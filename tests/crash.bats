@@ -45,3 +45,181 @@ crash() {
 	command -v strace >/dev/null || skip "no strace"
 	crash power --cases 4
 }
+
+# What a run does to the disk and to the server, in order, once each: the
+# journal is "state", a message in tmp/ "message", and HOME "/".
+steps() {
+	local calls=mkdir,mkdirat,write,writev,ftruncate,fsync,fdatasync
+	calls+=,rename,renameat,link,linkat,unlink,sendto
+	timeout -k 5 60 strace -f -y -s 40 -e trace="$calls" "$@" \
+	    -o "$BATS_TEST_TMPDIR/trace" \
+	    "$POPLAR" </dev/null 2>"$BATS_TEST_TMPDIR/err" || true
+	perl -ne '
+		s/^\d+\s+//;
+		my ($call, $dir, $file) = /^(\w+)\(\d+<([^>]*)>(?:, "([^"]*)")?/;
+		($call, $file) = /^(link|unlink|rename|mkdir)\w*\(.*"([^"]*)"/
+		    unless $call;
+		next unless $call;
+		if ($call eq "sendto") {
+			print "$1\n" if $file =~ /^(DELE|QUIT)/;
+			next;
+		}
+		$dir = $call =~ /at$/ ? "$dir/$file" : $dir || $file;
+		next unless $dir =~ s/^\Q$ENV{HOME}\E//;
+		$dir = "state" if $dir =~ m|poplar/alice[^.]*[\d.]*:\d+$|;
+		$dir =~ s|.*:\d+\.(compacting\|damaged)$|$1|;
+		$dir =~ s|/Maildir/tmp/.*|message|;
+		next if $dir =~ m{trying|/#\d+|mbox\.lock.} ||
+		    ($dir =~ /mbox\.lock/ && $call !~ /link/);
+		$call =~ s/writev/write/;
+		print "$call ", $dir || "/", "\n";' "$BATS_TEST_TMPDIR/trace" | uniq
+}
+
+can_trace() {
+	command -v strace >/dev/null || skip "no strace"
+	strace -o /dev/null true 2>/dev/null || skip "strace may not trace"
+}
+
+@test "a Maildir: each step is durable before the next, and all before DELE" {
+	can_trace
+	messages 1
+	serve
+	rc "keep off"
+	diff - <(steps) <<-'EOF'
+		mkdir /.local
+		fsync /
+		mkdir /.local/state
+		fsync /.local
+		mkdir /.local/state/poplar
+		fsync /.local/state
+		mkdir /Maildir
+		mkdirat /Maildir/tmp
+		mkdirat /Maildir/new
+		mkdirat /Maildir/cur
+		fsync /Maildir
+		fsync /
+		write message
+		fdatasync message
+		fsync /Maildir
+		fsync /.local/state/poplar
+		write state
+		fdatasync state
+		renameat message
+		fsync /Maildir/new
+		write state
+		fdatasync state
+		DELE
+		write state
+		QUIT
+	EOF
+	messages 2
+	rm "$BOX/m0001"
+	rc "keep on"
+	printf torn >>"$(state_file)"
+	diff - <(steps) <<-'EOF'
+		write message
+		fdatasync message
+		fsync /Maildir
+		ftruncate state
+		fdatasync state
+		write state
+		fdatasync state
+		renameat message
+		fsync /Maildir/new
+		write state
+		QUIT
+	EOF
+}
+
+@test "an mbox: each step is durable before the next, and all before DELE" {
+	can_trace
+	messages 1
+	serve
+	mkdir -p "$HOME/.local/state/poplar"
+	rc "keep off" "delivery mbox ~/mbox"
+	diff - <(steps) <<-'EOF'
+		fsync /
+		link /mbox.lock
+		fsync /
+		fsync /.local/state/poplar
+		write state
+		fdatasync state
+		write /mbox
+		fdatasync /mbox
+		write state
+		fdatasync state
+		unlink /mbox.lock
+		DELE
+		write state
+		QUIT
+	EOF
+}
+
+@test "what a killed run left in a Maildir is settled durably, then deleted" {
+	can_trace
+	messages 1
+	serve
+	rc "keep off"
+	steps -e inject=renameat:signal=KILL >/dev/null
+	diff - <(steps) <<-'EOF'
+		fdatasync state
+		renameat message
+		fsync /Maildir/new
+		fsync /Maildir/cur
+		write state
+		fdatasync state
+		DELE
+		write state
+		QUIT
+	EOF
+}
+
+@test "what a killed run left of an mbox is settled durably, then deleted" {
+	can_trace
+	messages 1
+	serve
+	rc "keep off" "delivery mbox ~/mbox"
+	steps -e inject=writev:signal=KILL >/dev/null
+	diff - <(steps) <<-'EOF'
+		fdatasync state
+		fsync /
+		fdatasync /mbox
+		write state
+		fdatasync state
+		unlink /mbox.lock
+		write state
+		link /mbox.lock
+		fsync /
+		write state
+		fdatasync state
+		write /mbox
+		fdatasync /mbox
+		write state
+		fdatasync state
+		unlink /mbox.lock
+		DELE
+		write state
+		QUIT
+	EOF
+}
+
+@test "a state is durable before it takes the place of a damaged one" {
+	can_trace
+	messages 1
+	serve
+	rc
+	steps >/dev/null
+	sed -i '$i garbage' "$(state_file)"
+	diff - <(steps) <<-'EOF'
+		write state
+		QUIT
+		unlink compacting
+		write compacting
+		fdatasync compacting
+		write damaged
+		fdatasync damaged
+		fsync /.local/state/poplar
+		rename state
+		fsync /.local/state/poplar
+	EOF
+}
