@@ -913,6 +913,23 @@ one_that_grows() {
 	assert_maildir_equals_box
 }
 
+# The hash that stands in the names lies between those of the others.
+@test "a lost state: another message of that size in the Maildir is not it" {
+	local i
+	message m3 "the first"
+	for i in 1 2 4 5 6; do
+		same_size "m$i" "number $i"
+	done
+	serve
+	rc
+	runs
+	rm -r "$HOME/.local"
+	same_size m3 another
+	runs
+	[ "$(delivered)" -eq 7 ]
+	grep -qr 'Subject: another' "$HOME/Maildir/new"
+}
+
 @test "a lost state under keep off, without TOP: nothing comes again" {
 	messages 3
 	serve --no-top
@@ -1215,6 +1232,18 @@ one_that_grows() {
 	again --uid-prefix moved-
 	runs
 	[ "$(delivered)" -eq 2 ]
+}
+
+@test "all unique-ids are new, and sizes as well: recognised by their headers" {
+	messages 3
+	serve
+	rc
+	runs
+	sed -i 's/^Subject/Status: RO\r\nSubject/' "$BOX"/*
+	again --uid-prefix moved-
+	runs
+	says "3 were recognised"
+	[ "$(delivered)" -eq 3 ]
 }
 
 @test "a header that does not end is no reason to give up the account" {
