@@ -187,6 +187,14 @@ quarantine() {
 	on_day 90 --keep=1d
 	expect_exit 0
 	[ "$(ls "$BOX")" = m0002 ]
+	# Nor when the server calls it something else.
+	stop_server
+	serve --port "$PORT" --uid-prefix moved-
+	on_day 91
+	expect_exit 0
+	says "1 were recognised"
+	[ "$(ls "$BOX")" = m0002 ]
+	[ "$(ls "$(quarantine)/new" | wc -l)" -eq 1 ]
 }
 
 @test "failures for which a message is not to blame lead to no quarantine" {

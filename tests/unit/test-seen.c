@@ -1134,9 +1134,11 @@ describe(struct seen *seen)
 		    message->time, (unsigned int)message->missing,
 		    (unsigned long long)seen_header_hash(seen, i));
 	}
-	buf_printf(&text, "%lld %u %lld %lld",
+	buf_printf(&text, "%lld %u %llu %llu %lld %lld",
 	    (long long)seen_last_session(seen)->time,
 	    seen_last_session(seen)->days,
+	    (unsigned long long)seen_last_session(seen)->count,
+	    (unsigned long long)seen_last_session(seen)->octets,
 	    (long long)seen_last_session(seen)->newest,
 	    (long long)seen_delivered_to(seen, "maildir /m"));
 	return buf_string(&text);
@@ -1175,7 +1177,7 @@ record_much(struct seen *seen)
 	seen_imported(seen, "imp2", 1, 2, 3, SEEN_MARKED);
 	seen_imported(seen, "imp3", 1, 2, 3, SEEN_REBUILT);
 	for (int i = 0; i < 1300; i++)
-		seen_session_done(seen, 1, 2);
+		seen_session_done(seen, 8001, 80002);
 }
 
 static uint32_t
