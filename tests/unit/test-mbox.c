@@ -394,6 +394,33 @@ test_foreign_append(void)
 	    "what the other one wrote is not cut off");
 }
 
+/* What is kept in memory: only the end of such a message needs the spool. */
+#define LARGEST ((size_t)5 << 20)
+
+static void
+test_full_spool(void)
+{
+	const struct rlimit small = {5000, RLIM_INFINITY};
+	const struct rlimit no_limit = {RLIM_INFINITY, RLIM_INFINITY};
+	char place[DELIVER_PLACE_MAX];
+	struct buf message = {0};
+	struct err err;
+	struct deliver *deliver = open_mbox("spool", 0, &err);
+
+	memset(buf_room(&message, LARGEST), 'x', LARGEST);
+	message.len = LARGEST;
+	setrlimit(RLIMIT_FSIZE, &small);
+	tap_ok(stage(deliver, &message, 65536, place, &err) == DELIVER_FAILED,
+	    "no room for the end of a message: %s", err.text);
+	setrlimit(RLIMIT_FSIZE, &no_limit);
+	deliver_abort(deliver);
+	tap_ok(stage_text(deliver, TEXT, place, &err) == 0 &&
+		commit(deliver, &err) == 0,
+	    "there is for the next one");
+	deliver_close(deliver);
+	buf_free(&message);
+}
+
 /* -- locks -- */
 
 static bool
@@ -859,6 +886,7 @@ main(void)
 	test_made_by_others();
 	test_removed();
 	test_foreign_append();
+	test_full_spool();
 	test_dotlock();
 	test_fcntl();
 	test_no_dotlock();
