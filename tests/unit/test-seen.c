@@ -1082,6 +1082,19 @@ test_flags(void)
 	tap_ok(seen_at(seen, 2)->flags == SEEN_REBUILT &&
 		seen_header_hash(seen, 2) == 4,
 	    "rebuilt");
+	seen_match(seen, "i1", 2);
+	seen_deleted(seen, 0);
+	seen_deleted(seen, 1);
+	seen_undo(seen, 2);
+	tap_ok((seen_at(seen, 0)->flags & PUBLIC_FLAGS) ==
+		(SEEN_IMPORTED | SEEN_DELETED | SEEN_MATCHED),
+	    "deleted in this run: it stands for the listed one as before");
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(seen_at(seen, 0)->flags == (SEEN_IMPORTED | SEEN_DELETED) &&
+		seen_at(seen, 1)->flags == (SEEN_MARKED | SEEN_DELETED) &&
+		seen_at(seen, 2)->flags == (SEEN_REBUILT | SEEN_UNDONE),
+	    "what it was before it was deleted or undone is kept");
 	seen_close(seen);
 }
 
