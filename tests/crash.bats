@@ -223,3 +223,28 @@ can_trace() {
 		fsync /.local/state/poplar
 	EOF
 }
+
+@test "an mbox that cannot be read in recovery is not cut" {
+	can_trace
+	local n left=$BATS_TEST_TMPDIR/left
+	messages 2
+	serve
+	rc "delivery mbox ~/mbox"
+	# Not all of it had reached the disk, and somebody else went on.
+	steps -e inject=fdatasync:signal=KILL:when=3 >/dev/null
+	truncate -s -100 "$HOME/mbox"
+	printf '\nFrom eve Sun Nov 22 00:00:00 2026\n\nhello\n' >>"$HOME/mbox"
+	cp -a "$HOME" "$left"
+	for ((n = 1; n <= 50; n++)); do
+		# The same file: by that it is known.
+		cp -a "$left/." "$HOME"
+		status=0
+		timeout -k 5 60 strace -f -o /dev/null -e trace=pread64 \
+		    -e "inject=pread64:error=EIO:when=$n+" "$POPLAR" \
+		    </dev/null 2>/dev/null || status=$?
+		cmp -n "$(stat -c %s "$left/mbox")" "$left/mbox" "$HOME/mbox"
+		[ "$status" -ne 0 ] || break
+	done
+	[ "$n" -gt 5 ] && [ "$n" -le 50 ]
+	[ "$(grep -c '^Subject: message 1' "$HOME/mbox")" -eq 1 ]
+}
