@@ -134,7 +134,7 @@ def table():
     for before in (("writev", 1), ("fdatasync", 3), ("fdatasync", 4)):
         rows.append((Config("mbox", old=True), WORKER, "kill", 0, before))
     rows.append((Config("mbox", messages="huge"), WORKER, "kill", 0,
-                 ("write", 11)))
+                 ("writev", 11)))
     return rows
 
 
