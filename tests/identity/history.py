@@ -16,7 +16,7 @@ EVENTS = {
 }
 
 TROUBLES = ("cut", "reset", "kill", "kill-at", "lost", "unconfirmed", "dele",
-            "retr")
+            "retr", "top")
 
 RC = {
     "keep": ("on", "off", "off", "3d"),

@@ -164,7 +164,10 @@ class Promise:
                 one = self.given[data]
                 self.files[base] = one.mail.text
                 fresh[one.mail.text] += 1
-                session.files.append((one.mail.text, one.uid, len(one.wire)))
+                # Without either it has no name when its file gets one.
+                name = "" if one.uid is None and session.hides(
+                    one) else one.uid
+                session.files.append((one.mail.text, name, len(one.wire)))
         if len(seen) != len(self.files):
             raise Violation("gone from the Maildir: %s" % (
                 set(self.files) - seen))
@@ -203,7 +206,7 @@ class Promise:
             if not self.state_is_whole:
                 self.not_rebuilt.add(serial)
         for one in session.listed:
-            unseen = not session.traits.top and not one.given
+            unseen = session.hides(one) and not one.given
             if self.is_not_in_maildir(one, session) or (
                     not self.state_is_whole and
                     (unseen or one.uid in stand_ins)):
@@ -271,7 +274,7 @@ class Promise:
 
     def is_deleted_by_size(self, one, session):
         """The same, where the server shows no header."""
-        return not session.traits.top and any(
+        return session.shows_none(one) and any(
             mail.text != one.mail.text and None in (size, one.size) or
             size == one.size for mail, size in self.holders[one.uid])
 
@@ -318,7 +321,7 @@ class Promise:
         """"what cannot be settled is fetched under a warning and not deleted
         in that session"."""
         return ("cannot be told" in session.errors and not one.deleted and
-                (not session.traits.top or self.knows_no_headers()))
+                (session.hides(one) or self.knows_no_headers()))
 
     def knows_no_headers(self):
         return bool(self.mpop_uids)
@@ -329,7 +332,7 @@ class Promise:
         hash of the unique-id."""
         if self.state_is_whole:
             return False
-        if one.uid is None and not session.traits.top:
+        if one.uid is None and session.hides(one):
             return True  # each run receives everything
         if any(mail.text != one.mail.text and one.uid not in
                [uid for uid, _ in self.wires[mail.text]]
@@ -446,9 +449,10 @@ class Promise:
                 continue
             if None not in (size, one.size) and size != one.size:
                 continue
-            if known.missing and session.traits.top and self.state_is_whole:
+            if (known.missing and not session.shows_none(one) and
+                    self.state_is_whole):
                 continue
-            if session.rc["keep"] != "off" or not session.traits.top:
+            if session.rc["keep"] != "off" or session.shows_none(one):
                 return True
         return False
 

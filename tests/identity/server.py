@@ -46,8 +46,8 @@ class Cut(Exception):
 class Session:
     """Serves one connection.  trouble is (what, number): "cut", "reset" or
     "kill" at so many octets sent, "kill-at" the so-manieth command, "lost" or
-    "unconfirmed" deletions at QUIT, "dele" or "retr" refused at that one of
-    the listing."""
+    "unconfirmed" deletions at QUIT, "dele", "retr" or "top" refused at that
+    one of the listing."""
 
     def __init__(self, mailbox, traits, trouble):
         self.traits, self.trouble = traits, trouble
@@ -211,8 +211,21 @@ class Session:
             self.say(b"-ERR")
             return
         one = self.find(number)
-        if one is not None:
+        if one is None:
+            return
+        if self.hides(one):
+            self.say(b"-ERR [SYS/TEMP] not now")
+        else:
             self.body(one.wire[:one.wire.index(b"\r\n\r\n") + 4])
+
+    def hides(self, one):
+        """Its header, if that is all that is asked for."""
+        return not self.traits.top or self.is_time(
+            "top", self.listed.index(one))
+
+    def shows_none(self, one):
+        """As far as poplar can know, for good: then the size has to do."""
+        return self.hides(one) and not (self.traits.capa and self.traits.top)
 
     def on_retr(self, number):
         one = self.find(number)
