@@ -77,6 +77,8 @@ struct compaction {
 	struct seen *seen;
 	struct sink new;
 	struct sink damaged; /* made when the first garbage comes */
+	bool after_garbage;  /* is the next line of the old file */
+	bool below_nobody;   /* is the last one of the new */
 };
 
 static int
@@ -89,6 +91,49 @@ keep_garbage(struct compaction *compaction, const struct journal_line *line,
 		return -1;
 	buf_append(&damaged->buf, line->text, n + line->ended);
 	return sink_drain_full(damaged, err);
+}
+
+static int
+keep_line(struct compaction *compaction, const struct journal_line *line,
+    size_t n, struct err *err)
+{
+	buf_append(&compaction->new.buf, line->text, n + 1);
+	return sink_drain_full(&compaction->new, err);
+}
+
+/* The line above it was garbage.  If that was an owner line, this is a record
+ * of somebody whom nobody else can tell. */
+static int
+keep_for_others(struct compaction *compaction, const struct journal_line *line,
+    struct err *err)
+{
+	if (!compaction->below_nobody)
+		journal_nobody_line(&compaction->new.buf);
+	compaction->below_nobody = true;
+	return keep_line(compaction, line, line->n, err);
+}
+
+static int
+copy_line(struct compaction *compaction, enum journal_kind kind,
+    const struct journal_line *line, struct err *err)
+{
+	bool was_garbage = compaction->after_garbage;
+	bool is_garbage = kind == JOURNAL_GARBAGE || kind == JOURNAL_TORN;
+
+	compaction->after_garbage = is_garbage;
+	if (kind == JOURNAL_OWNER)
+		compaction->below_nobody = false;
+	if (kind == JOURNAL_OWNER || kind == JOURNAL_OTHERS)
+		return keep_line(
+		    compaction, line, line->n + CHECKSUM_SIZE, err);
+	if (kind == JOURNAL_GARBAGE && was_garbage && journal_is_whole(line))
+		return keep_for_others(compaction, line, err);
+	if (is_garbage)
+		return keep_garbage(compaction, line, line->n, err);
+	if (kind == JOURNAL_MINE && !journal_is_record(line))
+		return keep_garbage(
+		    compaction, line, line->n + CHECKSUM_SIZE, err);
+	return 0;
 }
 
 /* What others recorded stays as it is. */
@@ -104,18 +149,8 @@ copy_others(struct compaction *compaction, struct err *err)
 	journal_first_line(&compaction->new.buf);
 	journal_scan_open(&scan, seen, seen->size);
 	while (status == 0 &&
-	    (kind = journal_scan_next(&scan, &line)) > JOURNAL_END) {
-		size_t n = line.n + CHECKSUM_SIZE;
-
-		if (kind == JOURNAL_OWNER || kind == JOURNAL_OTHERS) {
-			buf_append(&compaction->new.buf, line.text, n + 1);
-			status = sink_drain_full(&compaction->new, err);
-		} else if (kind == JOURNAL_GARBAGE || kind == JOURNAL_TORN) {
-			status = keep_garbage(compaction, &line, line.n, err);
-		} else if (kind == JOURNAL_MINE && !journal_is_record(&line)) {
-			status = keep_garbage(compaction, &line, n, err);
-		}
-	}
+	    (kind = journal_scan_next(&scan, &line)) > JOURNAL_END)
+		status = copy_line(compaction, kind, &line, err);
 	if (kind == JOURNAL_FAILED)
 		status =
 		    err_set_errno(err, ERR_IO, "cannot read %s", seen->path);

@@ -15,6 +15,7 @@
 
 #define SUM_DIGITS 8
 #define FIRST_LINE "poplar-state 1"
+#define NOBODY "owner - -"
 
 /* All that is printable but the percent sign itself. */
 #define KEEP "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -159,6 +160,15 @@ journal_first_line(struct buf *out)
 	journal_seal(out, start, 0);
 }
 
+void
+journal_nobody_line(struct buf *out)
+{
+	size_t start = out->len;
+
+	buf_puts(out, NOBODY);
+	journal_seal(out, start, 0);
+}
+
 static bool
 begins_with(const char *text, size_t n, const char *word)
 {
@@ -192,10 +202,21 @@ tell_apart(struct journal_scan *scan, const char *text, size_t n)
 		return scan->owner == mine ? JOURNAL_HEADER : JOURNAL_OWNER;
 	}
 	checksum(text, n, mine, sum);
-	if (memcmp(sum, text + n + 2, SUM_DIGITS) != 0)
-		return JOURNAL_GARBAGE;
-	scan->owner = mine;
-	return JOURNAL_MINE;
+	if (memcmp(sum, text + n + 2, SUM_DIGITS) == 0) {
+		scan->owner = mine;
+		return JOURNAL_MINE;
+	}
+	return scan->owner == journal_owner_seed(NOBODY, strlen(NOBODY))
+	    ? JOURNAL_OTHERS
+	    : JOURNAL_GARBAGE;
+}
+
+bool
+journal_is_whole(const struct journal_line *line)
+{
+	return line->ended && line->n > CHECKSUM_SIZE &&
+	    line->n <= JOURNAL_LINE_MAX &&
+	    memcmp(line->text + line->n - CHECKSUM_SIZE, " *", 2) == 0;
 }
 
 static enum journal_kind
@@ -203,9 +224,7 @@ check_line(struct journal_scan *scan, struct journal_line *line)
 {
 	enum journal_kind kind;
 
-	if (!line->ended || line->n <= CHECKSUM_SIZE ||
-	    line->n > JOURNAL_LINE_MAX ||
-	    memcmp(line->text + line->n - CHECKSUM_SIZE, " *", 2) != 0)
+	if (!journal_is_whole(line))
 		return JOURNAL_GARBAGE;
 	kind = tell_apart(scan, line->text, line->n - CHECKSUM_SIZE);
 	if (kind != JOURNAL_GARBAGE)

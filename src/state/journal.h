@@ -167,6 +167,13 @@ void journal_seal(struct buf *out, size_t start, uint64_t seed);
 /* The first line of every journal, whole. */
 void journal_first_line(struct buf *out);
 
+/* The line above records whose owner cannot be told: to all but him they are
+ * another's. */
+void journal_nobody_line(struct buf *out);
+
+/* Of a line that may be garbage: does it end as one with a checksum does? */
+bool journal_is_whole(const struct journal_line *line);
+
 /* Fields are taken off a line from left to right; those behind its end are
  * empty. */
 struct journal_cursor {

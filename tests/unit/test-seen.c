@@ -528,6 +528,7 @@ test_damaged_owner(void)
 	seen = open_at(NOW, "bob", "pop.example.org", false);
 	deliver(seen, "b1", 1);
 	deliver(seen, "b2", 1);
+	seen_session_done(seen, 2, 2);
 	close_flushed(seen);
 	all = read_file(path);
 	*strstr(all.data, "owner bob") = 'X';
@@ -536,6 +537,14 @@ test_damaged_owner(void)
 	tap_ok(seen_count(seen) == 1 && match(seen, "b1") == NULL,
 	    "nobody inherits what stands below a damaged owner line");
 	seen_close(seen);
+	for (int i = 0; i < 3; i++) {
+		seen = open_at(NOW, "alice", "pop.example.org", false);
+		deliver(seen, "a2", 1);
+		close_flushed(seen);
+	}
+	tap_ok(warnings.n == 7 &&
+		strstr(warnings.last, "garbage is now in") != NULL,
+	    "another one has said that it is garbage, once");
 	seen = open_at(NOW, "bob", "pop.example.org", false);
 	tap_ok(seen_count(seen) == 2 && match(seen, "b1") != NULL,
 	    "and its owner keeps it");
