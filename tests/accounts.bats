@@ -324,3 +324,21 @@ stop_soon() {
 	}
 	assert_maildir_equals_box
 }
+
+@test "nor does a reader of standard output" {
+	messages 3
+	serve
+	rc
+	mkfifo "$BATS_TEST_TMPDIR/results"
+	exec 8<>"$BATS_TEST_TMPDIR/results"
+	head -c 65536 /dev/zero >&8
+	"$POPLAR" --dry-run </dev/null >&8 2>/dev/null 3>&- &
+	RUN=$!
+	pids+=("$RUN")
+	eventually logged QUIT
+	kill -TERM "$RUN"
+	eventually ended "$RUN" || {
+		kill -KILL "$RUN"
+		return 1
+	}
+}

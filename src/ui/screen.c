@@ -34,14 +34,6 @@ screen_open(const struct screen_params *params)
 	return screen;
 }
 
-void
-screen_close(struct screen *screen)
-{
-	progress_close(screen->progress);
-	free(screen->plans);
-	free(screen);
-}
-
 static void
 print_error(const char *account, const struct err *err)
 {
@@ -134,15 +126,33 @@ print_event(struct screen *screen, size_t index, const char *account,
 /* A reader that stands still holds up the run, but must not keep it from being
  * stopped: what it does not take then is not said. */
 static bool
-can_be_said(void)
+can_be_said(int fd)
 {
-	struct pollfd errors = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct pollfd reader = {.fd = fd, .events = POLLOUT};
 	struct err ignored;
 
 	while (wait_stop_signal() == 0 &&
-	    wait_for_fd(errors.fd, POLLOUT, WAIT_FOREVER, &ignored) == 0)
+	    wait_for_fd(fd, POLLOUT, WAIT_FOREVER, &ignored) == 0)
 		continue;
-	return wait_stop_signal() == 0 || poll(&errors, 1, 0) != 0;
+	return wait_stop_signal() == 0 || poll(&reader, 1, 0) != 0;
+}
+
+static bool
+is_result(const struct event *event)
+{
+	return event->type == EVENT_RESULT || event->type == EVENT_END;
+}
+
+void
+screen_close(struct screen *screen)
+{
+	progress_close(screen->progress);
+	if (can_be_said(STDOUT_FILENO))
+		fflush(stdout);
+	else
+		fpurge(stdout);
+	free(screen->plans);
+	free(screen);
 }
 
 void
@@ -153,7 +163,8 @@ screen_show(
 
 	if (event->type == EVENT_PLAN)
 		screen->plans[index] = event->counts;
-	if (!can_be_said())
+	if (!can_be_said(STDERR_FILENO) ||
+	    (is_result(event) && !can_be_said(STDOUT_FILENO)))
 		return;
 	if (screen->progress == NULL) {
 		print_event(screen, index, account, event);
