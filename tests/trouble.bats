@@ -152,6 +152,24 @@ quarantine() {
 	[ -z "$(ls "$BOX")" ]
 }
 
+@test "of those that failed, the one that failed last comes last" {
+	messages 4
+	serve
+	picky 'message [23]'
+	rc "$MDA" "order newest"
+	run_poplar
+	expect_exit 75
+	rc "$MDA"
+	run_poplar
+	expect_exit 75
+	assert_equal "$(asked_for 1)" '4 3 2 1 '
+	assert_equal "$(asked_for 2)" '3 2 '
+	# That was the turn of both, in this order.
+	rc "$MDA" "order newest"
+	run_poplar
+	assert_equal "$(asked_for 3)" '3 2 '
+}
+
 @test "what fails too often goes into the quarantine, raw, once" {
 	messages 3
 	serve
