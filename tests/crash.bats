@@ -248,3 +248,31 @@ can_trace() {
 	[ "$n" -gt 5 ] && [ "$n" -le 50 ]
 	[ "$(grep -c '^Subject: message 1' "$HOME/mbox")" -eq 1 ]
 }
+
+@test "a flush that fails, whichever it is: nothing is deleted" {
+	can_trace
+	local call place n
+	for call in fsync fdatasync; do
+		for place in "maildir ~/Maildir" "mbox ~/mbox"; do
+			messages 1
+			serve
+			rc "keep off" "delivery $place"
+			for ((n = 1; n <= 30; n++)); do
+				rm -rf "$HOME/.local" "$HOME/Maildir" \
+				    "$HOME"/mbox*
+				status=0
+				timeout -k 5 60 strace -f -o /dev/null \
+				    -e trace="$call" \
+				    -e "inject=$call:error=EIO:when=$n+" \
+				    "$POPLAR" </dev/null 2>/dev/null ||
+					status=$?
+				[ "$status" -ne 0 ] || break
+				not logged 'C: DELE'
+			done
+			[ "$n" -gt 3 ] && [ "$n" -le 30 ]
+			[ -z "$(ls "$BOX")" ]
+			stop_server
+			rm "$LOG"
+		done
+	done
+}
