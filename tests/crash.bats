@@ -276,3 +276,19 @@ can_trace() {
 		done
 	done
 }
+
+@test "one flush of many messages fails: the session ends there" {
+	can_trace
+	local how
+	messages 700
+	serve
+	for how in on off; do
+		rc "keep off" "pipelining $how" "delivery maildir ~/$how"
+		run timeout -k 5 60 strace -f -o /dev/null -e trace=fdatasync \
+		    -e inject=fdatasync:error=EIO:when=1 "$POPLAR" </dev/null
+		[ "$status" -eq 74 ]
+		[ "$(find "$HOME/$how" -type f | wc -l)" -eq 0 ]
+		not logged DELE
+		rm -r "$HOME/.local"
+	done
+}
