@@ -571,6 +571,7 @@ static const char *const texts[3] = {
     "Subject: 2\n\ntwo\nFrom here\n",
     "Subject: 3\n\nthree\n",
 };
+static const char *const *sent = texts;
 
 /* One that is begun and dropped leaves nothing to those behind it. */
 static void
@@ -600,7 +601,7 @@ die_at(enum step step)
 	deliver = open_mbox("crash", 1, &err);
 	for (int i = 0; i < 3; i++) {
 		drop_one(deliver);
-		stage_text(deliver, texts[i], journal->places[i], &err);
+		stage_text(deliver, sent[i], journal->places[i], &err);
 	}
 	if (step > AFTER_STAGE) {
 		deliver_sync(deliver, journal->where, &err);
@@ -850,6 +851,31 @@ test_replaced(void)
 	forget(journal);
 }
 
+/* The same three times over, as a list may send it. */
+static void
+test_equal(void)
+{
+	static const char *const equal[] = {TEXT, TEXT, TEXT};
+	struct journal *journal;
+	struct buf whole;
+	size_t length;
+
+	put_text("crash", OLD);
+	sent = equal;
+	journal = die_at(AFTER_APPEND);
+	sent = texts;
+	whole = get_file("crash");
+	length = strtoul(journal->places[0], NULL, 10);
+	put_file("crash.new", whole.data + strlen(OLD), 3 * length);
+	rename("crash.new", "crash");
+	tap_ok(recover(journal) == 7, "equal ones are all found elsewhere");
+	put_file("crash.new", whole.data + strlen(OLD), 2 * length);
+	rename("crash.new", "crash");
+	tap_ok(recover(journal) == 3, "but no more than there are");
+	buf_free(&whole);
+	forget(journal);
+}
+
 static void
 test_odd_records(void)
 {
@@ -896,6 +922,7 @@ main(void)
 	test_foreign_tail();
 	test_foreign_place();
 	test_replaced();
+	test_equal();
 	test_odd_records();
 	return leave_place();
 }
