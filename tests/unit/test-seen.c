@@ -1139,6 +1139,45 @@ test_update(void)
 	seen_close(seen);
 }
 
+/* Each is found by what it is called now, in the run in which that changes. */
+static void
+test_new_ids(void)
+{
+	struct seen *seen;
+	char id[16];
+	size_t n = 0;
+
+	fresh();
+	seen = open_seen();
+	for (int i = 0; i < 3; i++)
+		deliver(seen, "same", 1);
+	match(seen, "nothing");
+	seen_update(seen, 1, "new", 1, 2);
+	tap_ok(seen_copies(seen, "same") == 2 && seen_copies(seen, "new") == 1,
+	    "of several with an id one gets another");
+	seen_update(seen, 0, "new", 1, 2);
+	tap_ok(seen_copies(seen, "same") == 1 && seen_copies(seen, "new") == 2,
+	    "which another one has already");
+	for (uint32_t i = 3; i < 1000; i++) {
+		snprintf(id, sizeof(id), "old%u", i);
+		deliver(seen, id, i);
+	}
+	for (uint32_t i = 3; i < 1000; i++) {
+		snprintf(id, sizeof(id), "new%u", i);
+		seen_update(seen, i, id, i, 1);
+		n += seen_copies(seen, id);
+	}
+	tap_ok(n == 997, "all of many get another");
+	for (uint32_t i = 3; i < 1000; i++) {
+		snprintf(id, sizeof(id), "old%u", i);
+		n -= seen_copies(seen, id) == 0;
+		snprintf(id, sizeof(id), "new%u", i);
+		n += seen_copies(seen, id) != 1;
+	}
+	tap_ok(n == 0, "and keep it");
+	seen_close(seen);
+}
+
 static char *
 describe(struct seen *seen)
 {
@@ -1980,6 +2019,7 @@ main(void)
 	test_stray();
 	test_flags();
 	test_update();
+	test_new_ids();
 	test_claim();
 	test_compaction();
 	test_import();
