@@ -775,6 +775,28 @@ refused() {
 	assert_maildir_equals_box
 }
 
+@test "nor does it with a lost or a torn state" {
+	local how
+	mkdir "$BATS_TEST_TMPDIR/all"
+	for how in lost torn; do
+		rm -rf "$HOME/Maildir" "$HOME/.local"
+		messages 2
+		cp "$BOX"/* "$BATS_TEST_TMPDIR/all"
+		serve --resp 'TOP=+OK\r\nX-Top: yes\r\n\r\n.'
+		rc
+		runs
+		[ "$how" = torn ] || rm -r "$HOME/.local"
+		[ "$how" = lost ] || sed -i '4,$d' "$(state_file)"
+		rc "keep off"
+		runs
+		[ "$(delivered)" -eq 2 ]
+		runs
+		[ "$(delivered)" -eq 2 ]
+		[ -z "$(ls "$BOX")" ]
+		stop_server
+	done
+}
+
 # m1 is delivered, and is a longer one now; $old is what it was, as a reply.
 one_that_grows() {
 	rm -rf "$HOME/Maildir" "$HOME/.local"

@@ -86,40 +86,27 @@ is_doubtful(struct fetch *fetch, const struct listing_message *message,
 }
 
 /* It may be deleted only as the message that was recorded: by its header, or
- * by its size where no header can be had. */
+ * by its size where no header can be had.  Else RETR will tell. */
 static void
 settle_due(struct fetch *fetch, struct listing_message *message, uint64_t hash)
 {
 	uint32_t index = seen_of(fetch, message);
 	uint64_t recorded = seen_header_hash(fetch->seen, index);
+	bool can_compare = hash != 0 && recorded != 0;
 	bool was_rebuilt =
 	    (seen_at(fetch->seen, index)->flags & SEEN_REBUILT) != 0;
 
 	message->doubt = LISTING_SURE;
-	if (hash == 0 || recorded == 0) {
-		/* RETR will tell. */
-		if (resume_is_unconfirmed(fetch, index)) {
-			seen_release(fetch->seen, index);
-			settle(fetch, message, LISTING_NONE);
-			return;
-		}
-		message->unsettled =
-		    recorded != 0 && headers_are_offered(fetch);
-		if (!was_rebuilt)
-			identify_renew(fetch, message, hash);
+	if (can_compare ? hash != recorded
+			: resume_is_unconfirmed(fetch, index)) {
+		seen_release(fetch->seen, index);
+		settle(fetch, message, LISTING_NONE);
 		return;
 	}
-	if (hash != recorded) {
-		if (was_rebuilt)
-			seen_undo(fetch->seen, index);
-		else
-			seen_release(fetch->seen, index);
-		settle(fetch, message, LISTING_NONE);
-	} else if (was_rebuilt) {
-		seen_update(fetch->seen, index,
-		    listing_id(&fetch->listing, message), message->octets,
-		    hash);
-	}
+	message->unsettled =
+	    hash == 0 && recorded != 0 && headers_are_offered(fetch);
+	if (can_compare || !was_rebuilt)
+		identify_renew(fetch, message, hash);
 }
 
 void
