@@ -475,6 +475,22 @@ some_delivered() {
 	[ "$(sha256sum "$HOME/list")" = "$before" ]
 }
 
+@test "a list of mpop's is removed one day: what is known stays known" {
+	messages 2
+	printf ' 1 127.0.0.1 alice\nm0001\n' >"$HOME/list"
+	serve
+	rc "uidls_file ~/list" "delivery mbox ~/mbox"
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 1)" = 2 ]
+	rm "$HOME/list"
+	message m0003 "message 3"
+	run_poplar
+	expect_exit 0
+	[ "$(retrieved 2)" = 3 ]
+	[ ! -e "$HOME/list" ]
+}
+
 @test "mpop's own list of the same user and host is found at first use" {
 	messages 3
 	mkdir "$HOME/.mpop_uidls"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* From the state of the last run to one that can be relied on. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -16,14 +18,27 @@
 
 #define HEADER_MAX (1 << 20) /* octets of a file that are looked at */
 
-/* The path in the rc file may name mpop's own list, which stays as it is. */
+static bool
+is_missing(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == -1 && errno == ENOENT;
+}
+
+/* The path in the rc file may name mpop's own list, which stays as it is.  Who
+ * removes that one day has not lost the state beside it. */
 static char *
 state_path(const struct account *account, bool *is_mpop_list)
 {
-	*is_mpop_list = seen_is_mpop_list(account->uidls_file);
-	if (*is_mpop_list)
-		return mem_printf("%s.poplar", account->uidls_file);
-	return mem_dup(account->uidls_file);
+	const char *named = account->uidls_file;
+	char *beside = mem_printf("%s.poplar", named);
+
+	*is_mpop_list = seen_is_mpop_list(named);
+	if (*is_mpop_list || (is_missing(named) && !is_missing(beside)))
+		return beside;
+	free(beside);
+	return mem_dup(named);
 }
 
 static int
