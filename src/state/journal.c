@@ -240,6 +240,20 @@ journal_scan_open(
 	journal_reader_open(&scan->reader, seen->fd, 0, size);
 }
 
+/* A piece is no line, whatever it looks like. */
+static enum journal_kind
+check_piece(struct journal_scan *scan, struct journal_line *line)
+{
+	bool continues = scan->in_pieces;
+
+	scan->in_pieces = !line->ended;
+	if (continues)
+		return JOURNAL_GARBAGE;
+	scan->number++;
+	scan->start = line->offset;
+	return check_line(scan, line);
+}
+
 enum journal_kind
 journal_scan_next(struct journal_scan *scan, struct journal_line *line)
 {
@@ -248,8 +262,7 @@ journal_scan_next(struct journal_scan *scan, struct journal_line *line)
 
 	if (more != 1)
 		return more == 0 ? JOURNAL_END : JOURNAL_FAILED;
-	scan->number++;
-	kind = check_line(scan, line);
+	kind = check_piece(scan, line);
 	if (kind == JOURNAL_GARBAGE &&
 	    line->offset + line->n + line->ended >= scan->reader.size)
 		return JOURNAL_TORN;

@@ -142,7 +142,7 @@ enum journal_kind {
 	JOURNAL_MINE,	/* a record of this owner; *line without checksum */
 	JOURNAL_OTHERS, /* a record of another owner */
 	JOURNAL_GARBAGE,
-	JOURNAL_TORN, /* the last line, not whole */
+	JOURNAL_TORN, /* the last line, or its last piece, not whole */
 };
 
 /* The lines of a journal one by one, checked and told apart. */
@@ -151,6 +151,8 @@ struct journal_scan {
 	const struct seen *seen;
 	uint64_t owner; /* the seed in force */
 	size_t number;	/* of the line, from 1 */
+	uint64_t start; /* offset of the line, which may come in pieces */
+	bool in_pieces; /* the next one belongs to it */
 };
 
 void journal_scan_open(

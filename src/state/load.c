@@ -167,11 +167,12 @@ read_lines(struct seen *seen, struct err *err)
 	journal_scan_open(&scan, seen, seen->size);
 	while ((kind = journal_scan_next(&scan, &line)) > JOURNAL_END) {
 		if (kind == JOURNAL_TORN) {
-			seen->size = line.offset;
+			seen->size = scan.start;
 			seen->torn = true;
 			break;
 		}
-		if (kind == JOURNAL_GARBAGE ||
+		/* Of one in pieces the last one tells whether it is torn. */
+		if ((kind == JOURNAL_GARBAGE && line.ended) ||
 		    (kind == JOURNAL_MINE && !journal_apply(seen, &line)))
 			note_garbage(seen, scan.number);
 	}

@@ -428,6 +428,33 @@ test_truncated(void)
 	buf_free(&sample);
 }
 
+/* As a file system may leave a large write. */
+static void
+test_torn_in_pieces(void)
+{
+	const size_t zeros = 300000;
+	struct buf sample;
+	struct seen *seen;
+
+	make_sample();
+	sample = read_file(path);
+	memset(buf_room(&sample, zeros), 0, zeros);
+	write_file(path, sample.data, sample.len + zeros);
+	seen = open_seen();
+	tap_ok(seen != NULL && warnings.n == 0,
+	    "a torn line of many zeros is normal as well");
+	deliver(seen, "behind", 1);
+	tap_ok(close_flushed(seen), "something is written");
+	buf_free(&sample);
+	sample = read_file(path);
+	tap_ok(memchr(sample.data, 0, sample.len) == NULL, "they are cut");
+	seen = open_seen();
+	tap_ok(match(seen, "behind") != NULL && warnings.n == 0,
+	    "and what was written is whole");
+	seen_close(seen);
+	buf_free(&sample);
+}
+
 static void
 test_flipped(void)
 {
@@ -2004,6 +2031,7 @@ main(void)
 	test_repeated();
 	test_owners();
 	test_truncated();
+	test_torn_in_pieces();
 	test_flipped();
 	test_garbage();
 	test_damaged_owner();
