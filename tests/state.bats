@@ -577,6 +577,26 @@ some_delivered() {
 	expect_exit 0
 }
 
+@test "a shared state: damage to a record is left to the account that lost it" {
+	messages 3
+	serve
+	rc_account alice "uidls_file ~/shared"
+	rc_account bob "uidls_file ~/shared"
+	run_poplar -a
+	expect_exit 0
+	perl -0pi -e 's/(owner bob.*?got m0002 )./${1}0/s' "$HOME/shared"
+	run_poplar alice
+	expect_exit 0
+	[ -z "$stderr" ]
+	run_poplar bob
+	expect_exit 0
+	[[ $stderr == *bob*"garbage in the state"* ]]
+	[ "$(find "$HOME/bob/new" -type f | wc -l)" -eq 3 ]
+	run_poplar -a
+	expect_exit 0
+	[ -z "$stderr" ]
+}
+
 @test "accounts that are the same to the state share what is known" {
 	messages 3
 	serve

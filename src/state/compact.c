@@ -95,9 +95,9 @@ keep_garbage(struct compaction *compaction, const struct journal_line *line,
 
 static int
 keep_line(struct compaction *compaction, const struct journal_line *line,
-    size_t n, struct err *err)
+    struct err *err)
 {
-	buf_append(&compaction->new.buf, line->text, n + 1);
+	buf_append(&compaction->new.buf, line->text, line->n + line->ended);
 	return sink_drain_full(&compaction->new, err);
 }
 
@@ -110,7 +110,7 @@ keep_for_others(struct compaction *compaction, const struct journal_line *line,
 	if (!compaction->below_nobody)
 		journal_nobody_line(&compaction->new.buf);
 	compaction->below_nobody = true;
-	return keep_line(compaction, line, line->n, err);
+	return keep_line(compaction, line, err);
 }
 
 static int
@@ -124,8 +124,7 @@ copy_line(struct compaction *compaction, enum journal_kind kind,
 	if (kind == JOURNAL_OWNER)
 		compaction->below_nobody = false;
 	if (kind == JOURNAL_OWNER || kind == JOURNAL_OTHERS)
-		return keep_line(
-		    compaction, line, line->n + CHECKSUM_SIZE, err);
+		return keep_line(compaction, line, err);
 	if (kind == JOURNAL_GARBAGE && was_garbage && journal_is_whole(line))
 		return keep_for_others(compaction, line, err);
 	if (is_garbage)

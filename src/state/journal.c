@@ -227,7 +227,7 @@ check_line(struct journal_scan *scan, struct journal_line *line)
 	if (!journal_is_whole(line))
 		return JOURNAL_GARBAGE;
 	kind = tell_apart(scan, line->text, line->n - CHECKSUM_SIZE);
-	if (kind != JOURNAL_GARBAGE)
+	if (kind == JOURNAL_MINE || kind == JOURNAL_HEADER)
 		line->n -= CHECKSUM_SIZE;
 	return kind;
 }
@@ -266,6 +266,10 @@ journal_scan_next(struct journal_scan *scan, struct journal_line *line)
 	if (kind == JOURNAL_GARBAGE &&
 	    line->offset + line->n + line->ended >= scan->reader.size)
 		return JOURNAL_TORN;
+	/* Its owner is to find it, and to know that something is missing. */
+	if (kind == JOURNAL_GARBAGE && scan->owner != 0 &&
+	    scan->owner != scan->seen->mine)
+		return JOURNAL_OTHERS;
 	return kind;
 }
 

@@ -140,7 +140,7 @@ enum journal_kind {
 	JOURNAL_HEADER,
 	JOURNAL_OWNER,	/* of others */
 	JOURNAL_MINE,	/* a record of this owner; *line without checksum */
-	JOURNAL_OTHERS, /* a record of another owner */
+	JOURNAL_OTHERS, /* a record of another owner, or garbage among them */
 	JOURNAL_GARBAGE,
 	JOURNAL_TORN, /* the last line, or its last piece, not whole */
 };
