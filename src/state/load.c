@@ -176,7 +176,9 @@ read_lines(struct seen *seen, struct err *err)
 		    (kind == JOURNAL_MINE && !journal_apply(seen, &line)))
 			note_garbage(seen, scan.number);
 	}
-	seen->owner_stands = scan.owner == seen->mine;
+	/* Below garbage that was another's owner line, nobody else would take
+	 * a record for this owner's. */
+	seen->owner_stands = scan.owner == seen->mine && seen->garbage == 0;
 	journal_reader_close(&scan.reader);
 	if (kind == JOURNAL_FAILED)
 		return err_set_errno(err, ERR_IO, "cannot read %s", seen->path);

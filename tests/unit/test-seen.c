@@ -580,7 +580,22 @@ test_damaged_owner(void)
 	seen = open_at(NOW, "bob", "pop.example.org", false);
 	tap_ok(seen_count(seen) == 3, "and adds to it");
 	seen_close(seen);
+
+	/* With another name it is not compacted. */
+	write_file(path, all.data, all.len);
 	buf_free(&all);
+	link(path, in_dir("name"));
+	seen = open_seen();
+	deliver(seen, "a3", 1);
+	close_flushed(seen);
+	unlink(in_dir("name"));
+	seen = open_at(NOW, "bob", "pop.example.org", false);
+	deliver(seen, "b3", 1);
+	close_flushed(seen);
+	seen = open_seen();
+	tap_ok(match(seen, "a3") != NULL,
+	    "what others write behind it stays theirs");
+	seen_close(seen);
 }
 
 static void
