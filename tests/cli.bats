@@ -434,6 +434,21 @@ count() {
 	complains "$HOME/.poplarrc:2: eval" 3 why
 }
 
+@test "eval that prints a password alone does not show it to anybody" {
+	for printed in hunter2 '%%hunter2 hunter2' 'passwrod hunter2' \
+	    'password=hunter2' 'timeout hunter2' 'account a:hunter2'; do
+		file .poplarrc "account a" "host h" "user u" \
+		    "eval printf '$printed'"
+		run_poplar --pretend
+		expect_exit 78
+		complains "$HOME/.poplarrc:4: "
+		[[ $output$stderr != *hunter2* ]]
+	done
+	file .poplarrc "account a" "eval echo hunter2"
+	run_poplar
+	complains ":2: eval: " "hint: " passwordeval
+}
+
 @test "an mpop rc file is read unchanged" {
 	file .poplarrc "# mpop" defaults "tls on" "tls_starttls" \
 	    "tls_trust_file /etc/ssl/certs/ca-certificates.crt" \

@@ -61,7 +61,8 @@ fail(const struct reader *reader, const struct source *source, const char *word,
 	    source->line, shown, why);
 }
 
-/* The same with what the rc file says, which must not hold a secret. */
+/* The same with what the rc file says, which must not hold a secret; what a
+ * command has printed may be one. */
 static int
 fail_showing(const struct reader *reader, const struct source *source,
     const struct lex_line *line, const char *why)
@@ -69,7 +70,7 @@ fail_showing(const struct reader *reader, const struct source *source,
 	char shown[ARGUMENT_SHOWN_MAX];
 	char *phrase;
 
-	if (line->argument[0] == '\0')
+	if (line->argument[0] == '\0' || source->from_eval)
 		return fail(reader, source, line->word, why);
 	text_escape(
 	    shown, sizeof(shown), line->argument, strlen(line->argument));
@@ -318,6 +319,16 @@ take_include(
 
 /* Keywords */
 
+/* Whoever takes eval for passwordeval must not find the password in a log. */
+static int
+fail_no_keyword(const struct reader *reader, const struct source *source)
+{
+	fail(reader, source, "eval",
+	    "what the command printed begins with no keyword");
+	return err_hint(reader->err,
+	    "a command that prints the password alone is for passwordeval");
+}
+
 static int
 fail_unknown(const struct reader *reader, const struct source *source,
     const struct lex_line *line)
@@ -327,17 +338,22 @@ fail_unknown(const struct reader *reader, const struct source *source,
 				      "0123456789_-";
 	size_t n = strspn(line->word, letters);
 	const char *nearest;
+	bool is_keyword;
 	char *word;
 
 	/* Of "password=hunter2" no more is shown than "password". */
 	word = mem_printf(
 	    "%.*s", (int)(n > 0 ? n : strlen(line->word)), line->word);
-	fail(reader, source, word, "unknown keyword");
+	is_keyword = keyword_find(word) != NULL;
 	nearest = keyword_nearest(word);
-	if (keyword_find(word) != NULL)
+	if (source->from_eval && !is_keyword)
+		fail_no_keyword(reader, source);
+	else
+		fail(reader, source, word, "unknown keyword");
+	if (is_keyword)
 		err_hint(reader->err,
 		    "a blank separates a keyword from its argument");
-	else if (nearest != NULL)
+	else if (nearest != NULL && !source->from_eval)
 		err_hint(reader->err, "did you mean %s", nearest);
 	free(word);
 	return -1;

@@ -620,7 +620,8 @@ test_eval(void)
 	refused("account a\neval echo eval echo host h\n",
 	    "rc:2: eval: not in what another eval command said", NULL);
 	refused("account a\n\neval echo hosst h\n",
-	    "rc:3: hosst: unknown keyword", "did you mean host");
+	    "rc:3: eval: what the command printed begins with no keyword",
+	    "a command that prints the password alone is for passwordeval");
 	refused("account a\neval printf 'user \\000'\n",
 	    "rc:2: eval: a NUL in the command's output", NULL);
 	refused("account a\neval tr '\\0' x </dev/zero | head -c 70000\n",
