@@ -195,6 +195,27 @@ start_sshd() {
 	not grep -q first <<<"$stderr"
 }
 
+@test "tunnel: one that shows what passes through shows no password" {
+	local lost="printf '%395s' x >&2"
+	for tail in : "$lost"; do
+		cat >"$TMPDIR/verbose" <<-X
+			printf '+OK\r\n'
+			while IFS= read -r line; do
+				case \$line in
+				CAPA*) printf -- '-ERR\r\n' ;;
+				USER*) printf '+OK\r\n' ;;
+				PASS*) printf '%s\n' "\$line" >&2; $tail; exit 3 ;;
+				esac
+			done
+		X
+		rc_way "tunnel sh $TMPDIR/verbose"
+		run_poplar
+		expect_exit 75
+		says "login: the server closed" "exited with 3: "
+		not grep -q same <<<"$output$stderr"
+	done
+}
+
 @test "tunnel: a command that is not there is 78" {
 	rc_way "tunnel /nonexistent/command"
 	run_poplar

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/spawn.h"
 #include "base/text.h"
@@ -18,8 +19,9 @@
 
 #define GRACE 1000 /* milliseconds to end by itself, and from SIGTERM on */
 #define STOP_GRACE 200
-#define EXPLAIN_GRACE 200 /* its end follows that of its output */
-#define SAID_MAX 400	  /* of the last bytes of its standard error */
+#define EXPLAIN_GRACE 200  /* its end follows that of its output */
+#define SAID_MAX 400	   /* of the last bytes of its standard error */
+#define SAID_MASKED 131072 /* in so many a secret is looked for */
 
 struct tunnel {
 	pid_t pid;
@@ -79,21 +81,29 @@ wait_for_end(struct tunnel *tunnel, int64_t patience)
 	return tunnel->ended;
 }
 
-/* The end of what it said, escaped; "" if it said nothing. */
+/* The end of what it said, escaped; "" if it said nothing.  A command that
+ * shows what passes through it (socat -v) shows the password as well, and of
+ * one that is cut in half nobody would know it any more. */
 static char *
 last_words(const struct tunnel *tunnel, char *dst, size_t size)
 {
-	char said[SAID_MAX];
+	char *said = mem_alloc(SAID_MASKED);
 	off_t length = lseek(tunnel->errors, 0, SEEK_END);
-	off_t from = length > SAID_MAX ? length - SAID_MAX : 0;
-	ssize_t n = pread(tunnel->errors, said, sizeof(said), from);
+	off_t from = length > SAID_MASKED ? length - SAID_MASKED : 0;
+	ssize_t got = pread(tunnel->errors, said, SAID_MASKED, from);
+	size_t n = got > 0 ? log_masked(said, (size_t)got) : 0;
+	size_t start;
 
 	while (n > 0 && (said[n - 1] == '\n' || said[n - 1] == '\r'))
 		n--;
-	for (ssize_t i = 0; i < n; i++)
+	start = n > SAID_MAX ? n - SAID_MAX : 0;
+	for (size_t i = start; i < n; i++)
 		if (said[i] == '\n' || said[i] == '\r')
 			said[i] = ' ';
-	return text_escape(dst, size, said, n > 0 ? (size_t)n : 0);
+	text_escape(dst, size, said + start, n - start);
+	explicit_bzero(said, SAID_MASKED);
+	free(said);
+	return dst;
 }
 
 void
