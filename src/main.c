@@ -306,7 +306,7 @@ fetch(const struct arguments *args, const struct conf *conf)
 	    .progress = !args->quiet && !args->debug && can_show_progress(),
 	    .summaries =
 		!args->quiet && (args->verbose || isatty(STDOUT_FILENO)),
-	    .verbose = args->verbose || isatty(STDERR_FILENO),
+	    .verbose = args->verbose || args->debug || isatty(STDERR_FILENO),
 	    .is_plan = options.verb == FETCH_DRY_RUN,
 	};
 	struct screen *screen = screen_open(&look);

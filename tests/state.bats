@@ -128,6 +128,9 @@ assert_state_is_sound() {
 	run_poplar -v
 	expect_exit 75
 	[[ $stderr == "poplar: test: "*lock* ]]
+	run_poplar -d
+	expect_exit 75
+	[[ $stderr == "poplar: test: "*lock* ]]
 	run_poplar --dry-run
 	expect_exit 75
 	[ "$(count_logged ' connect$')" -eq 1 ]
