@@ -995,7 +995,24 @@ keys() {
 	run_poplar
 	expect_exit 75
 	[ "$SECONDS" -lt 8 ]
+	says "hint: perhaps the server waits for TLS from the first byte on" \
+	    "this port: tls_starttls off"
 	assert_nothing_leaked
+}
+
+@test "a server that speaks does not wait for TLS" {
+	for tls in off on; do
+		play <<-'X'
+			S: 220 mail.example.org ESMTP
+			DRAIN
+		X
+		rc "tls $tls" "tls_starttls on"
+		run_poplar
+		expect_exit 76
+		says "greeting: the answer to the connection is no reply: 220"
+		[[ $stderr != *hint* ]]
+		stop_server
+	done
 }
 
 @test "a handshake that hangs is bounded by timeout" {
@@ -1089,6 +1106,51 @@ keys() {
 	says "hint: "
 	says "account test says nothing of tls" '"tls off"' '"auth user"'
 	assert_nothing_leaked
+}
+
+# rc_silent [line ...]: the same account, which says nothing of tls.
+rc_silent() {
+	rc "tls_trust_file $CA" "timeout 1" "$@"
+	sed -i '/^tls off/d; /^auth/d' "$HOME/.poplarrc"
+}
+
+# not_told CODE: it fails with that, and nobody is told to do without TLS.
+not_told() {
+	run_poplar
+	expect_exit "$1"
+	[[ $stderr != *"says nothing of tls"* ]]
+	stop_server
+}
+
+@test "nobody is told to do without TLS where that would not help" {
+	serve_tls server --greeting "-ERR [SYS/TEMP] busy"
+	rc_silent
+	not_told 75
+	serve_tls
+	rc_silent "tls_starttls on"
+	not_told 75
+	serve_stls server --greeting "-ERR [SYS/TEMP] busy"
+	rc_silent "tls_starttls on"
+	not_told 75
+	play --tls implicit --tls-cert "$(certs)/server.pem" \
+	    --tls-key "$(certs)/server.key" --tls-priorities NORMAL:-VERS-ALL:+VERS-TLS1.1 <<-'X'
+		TLS-FAILS
+	X
+	rc_silent
+	not_told 76
+	# Nobody answers the proxy for the server.
+	play <<-'X'
+		STALL
+	X
+	rc_silent "proxy_host 127.0.0.1" "proxy_port $PORT" "connect_timeout 1"
+	not_told 75
+	# It had TLS before.
+	serve_tls
+	rc_silent
+	run_poplar
+	expect_exit 0
+	stop_server
+	not_told 69
 }
 
 @test "TLS is the default, and STLS on port 110 is not optional" {

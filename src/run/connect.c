@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wait.h"
 #include "run/confine.h"
 #include "run/login.h"
 #include "run/secret.h"
@@ -17,16 +18,52 @@
  * trip, in which LIST can follow it. */
 #define LIST_WAITS_FROM 10000
 
+/* Of a handshake that failed: did the server take part in it?  Then that is
+ * what a hint is about. */
+static bool
+speaks_tls(const struct err *err)
+{
+	if (strstr(err->text, "plain text") != NULL)
+		return false;
+	return err->hint[0] != '\0' ||
+	    strstr(err->text, "certificate") != NULL ||
+	    strstr(err->text, "the server refused") != NULL;
+}
+
+/*
+ * Could it be that the server has no TLS where it is looked for?  Not if it
+ * stands or has begun, nor if what failed is the resolver's, the proxy's or the
+ * server's own trouble; and not where there was a good session before.
+ */
+static bool
+may_lack_tls(const struct fetch *fetch, const struct err *err)
+{
+	const struct session *session = &fetch->session;
+	const struct account *account = fetch->account;
+
+	if (account->tls == CONF_OFF || wait_stop_signal() != 0 ||
+	    seen_last_session(fetch->seen)->time != 0)
+		return false;
+	if (session->conn == NULL)
+		return !way_is_private(account) && !session->without_capa &&
+		    (err->class == ERR_UNAVAILABLE ||
+			(err->class == ERR_TEMPFAIL &&
+			    account->proxy_host == NULL));
+	if (conn_tls(session->conn) != NULL)
+		return false;
+	if (account->tls_starttls == CONF_ON)
+		return err->class == ERR_UNAVAILABLE;
+	return err->class == ERR_PROTOCOL && !speaks_tls(err);
+}
+
 /* mpop's users never had to say "tls off"; tell those whom that stops. */
 static void
-hint_at_tls_default(const struct account *account, struct err *err)
+hint_at_tls_default(const struct fetch *fetch, struct err *err)
 {
+	const struct account *account = fetch->account;
 	char other[ERR_HINT_MAX];
 
-	/* A certificate that is refused is no reason to do without. */
-	if (account->tls_was_said || account->tls == CONF_OFF ||
-	    err->class == ERR_NOHOST || err->class == ERR_CONFIG ||
-	    strstr(err->text, "certificate") != NULL)
+	if (account->tls_was_said || !may_lack_tls(fetch, err))
 		return;
 	strlcpy(other, err->hint, sizeof(other));
 	err_hint(err,
@@ -70,7 +107,7 @@ log_in(struct fetch *fetch, const char *secret, struct err *err)
 
 	if (session_open(session, fetch->account, &fetch->options->session,
 		fetch->end, err) == -1) {
-		hint_at_tls_default(fetch->account, err);
+		hint_at_tls_default(fetch, err);
 		return -1;
 	}
 	fetch->listing.list_waits = list_may_wait(fetch);

@@ -93,6 +93,23 @@ session_refused(struct session *session, const struct client_reply *reply,
 	return -1;
 }
 
+/* Both sides may be waiting; who has spoken does not. */
+static void
+hint_at_silence(const struct session *session, struct err *err)
+{
+	const struct account *account = session->account;
+
+	if (err->class != ERR_TEMPFAIL || wait_stop_signal() != 0)
+		return;
+	if (account->tls == CONF_OFF)
+		err_hint(err,
+		    "perhaps the server waits for TLS on this port: tls on");
+	else if (account->tls_starttls == CONF_ON)
+		err_hint(err,
+		    "perhaps the server waits for TLS from the first byte on "
+		    "this port: tls_starttls off");
+}
+
 static int
 greet(struct session *session, struct err *err)
 {
@@ -102,10 +119,7 @@ greet(struct session *session, struct err *err)
 
 	if (client_queue(session->client, CMD_GREETING, NULL, err) == -1 ||
 	    client_reply(session->client, &reply, err) == -1) {
-		if (session->account->tls == CONF_OFF)
-			err_hint(err,
-			    "perhaps the server waits for TLS on this port: "
-			    "tls on");
+		hint_at_silence(session, err);
 		return err_prefix(err, "greeting");
 	}
 	if (!reply.ok) {
