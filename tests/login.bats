@@ -408,6 +408,26 @@ unwelcome() {
 	[[ $stderr == *"hint: POP3 has to be switched on"* ]]
 }
 
+@test "who sends no password is not told which one the provider wants" {
+	PORT=110
+	for provider in outlook.office365.com pop.gmail.com pop.fastmail.com; do
+		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: -ERR' 'C: AUTH XOAUTH2' \
+		    'S: + ' ANY 'S: -ERR [AUTH] no' DRAIN >"$TMPDIR/xoauth2"
+		rc "host $provider" "auth xoauth2" \
+		    "tunnel $POPD script --stdio $TMPDIR/xoauth2"
+		run_poplar
+		expect_exit 77
+		says "hint: is the token of account test ("
+		printf '%s\n' 'S: +OK' 'C: CAPA' 'S: -ERR' 'C: AUTH EXTERNAL' \
+		    'S: + ' ANY 'S: -ERR [AUTH] no' DRAIN >"$TMPDIR/external"
+		rc "host $provider" "auth external" \
+		    "tunnel $POPD script --stdio $TMPDIR/external"
+		run_poplar
+		expect_exit 77
+		says "hint: AUTH EXTERNAL takes a certificate: tls_cert_file"
+	done
+}
+
 @test "Chinese in GBK is escaped, and understood" {
 	serve --resp 'PASS=-ERR \xc7\xeb\xca\xb9\xd3\xc3\xca\xda\xc8\xa8\xc2\xeb'
 	rc

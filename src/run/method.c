@@ -91,6 +91,14 @@ method_needs_secret(const struct method *method)
 	    sasl_needs_secret(method->mechanism);
 }
 
+bool
+method_needs_password(const struct method *method)
+{
+	return method_needs_secret(method) &&
+	    (method->way != METHOD_SASL ||
+		!sasl_needs_token(method->mechanism));
+}
+
 static bool
 is_safe(const struct method *method, const struct method_facts *facts)
 {

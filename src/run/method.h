@@ -69,4 +69,7 @@ int method_none(const struct method_facts *facts, struct err *err);
 /* Without a secret there is nothing to ask for. */
 bool method_needs_secret(const struct method *method);
 
+/* The secret is a password, and no token. */
+bool method_needs_password(const struct method *method);
+
 #endif

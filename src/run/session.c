@@ -51,6 +51,22 @@ class_of_meaning(enum advice_meaning meaning, enum err_class usual)
 	}
 }
 
+/* What a provider wants in place of the password of its web page helps those
+ * who sent one. */
+static const struct advice *
+find_advice(const struct session *session, enum err_class class,
+    const struct client_reply *reply)
+{
+	const struct advice *advice = advice_find(
+	    session->account->host, class, reply->text, reply->text_len);
+	const struct method *method = session->method;
+
+	if (advice == NULL || advice->meaning != ADVICE_USUAL ||
+	    method == NULL || method_needs_password(method))
+		return advice;
+	return NULL;
+}
+
 enum err_class
 session_judge(struct session *session, const struct client_reply *reply,
     enum err_class usual)
@@ -59,8 +75,7 @@ session_judge(struct session *session, const struct client_reply *reply,
 
 	session->refusal = reply->code;
 	session->is_doubtful = false;
-	session->advice = advice_find(
-	    session->account->host, class, reply->text, reply->text_len);
+	session->advice = find_advice(session, class, reply);
 	if (session->advice == NULL ||
 	    session_class_of_no(reply->code, ERR_NONE) != ERR_NONE)
 		return class;
