@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Flags, verbs, exit code. */
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +363,21 @@ run(const struct arguments *args)
 	return code;
 }
 
+/* Results that were lost are no success; a reader that has had enough of them
+ * has closed its end. */
+static int
+check_output(int code)
+{
+	struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+	bool is_lost = fflush(stdout) == EOF || ferror(stdout) != 0;
+
+	if (!is_lost ||
+	    (poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0))
+		return code;
+	fprintf(stderr, "poplar: standard output cannot be written\n");
+	return code == EX_OK ? EX_IOERR : code;
+}
+
 /* Whoever started this may have left descriptors open, or closed 0 to 2,
  * where a mailbox must never be opened.  Those that hold a password are known
  * once the rc file is read: until then no command gets any. */
@@ -391,5 +407,5 @@ main(int argc, char *argv[])
 	if (code == -1)
 		code = run(&args);
 	free(args.overrides);
-	return code;
+	return check_output(code);
 }

@@ -72,6 +72,28 @@ count() {
 	[[ $output =~ GnuTLS\ [0-9]+\.[0-9]+ ]]
 }
 
+@test "results that cannot be written are no success, unless nobody wants them" {
+	[ -w /dev/full ] || skip "no /dev/full"
+	file .poplarrc "account a" "host h" "user u"
+	for option in --help --version --pretend; do
+		run bash -c '"$POPLAR" "$1" 2>&1 >/dev/full' _ "$option"
+		assert_equal "$status" 74
+		assert_equal "$output" "poplar: standard output cannot be written"
+	done
+	serve
+	rc
+	for code in 74 0; do
+		message "m$code" one
+		if [ "$code" = 74 ]; then
+			run bash -c '"$POPLAR" -v 2>/dev/null >/dev/full'
+		else
+			run bash -c 'set -o pipefail; "$POPLAR" -v 2>&1 | :'
+		fi
+		assert_equal "$status" "$code"
+		assert_maildir_equals_box
+	done
+}
+
 @test "an unknown option is a usage error" {
 	rc
 	for option in --bogus -Z --help=x; do
