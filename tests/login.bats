@@ -707,6 +707,24 @@ quits() {
 	quits 0
 }
 
+@test "EXPIRE 0: no QUIT over what is refused when it is asked for once more" {
+	local sizes
+	rm "$BOX/m1"
+	messages 4
+	sizes=$(stat -c %s "$BOX"/* | awk '{ printf "%d %d\\r\\n", NR, NR == 2 ? 9 : $1 }')
+	serve --capa "EXPIRE 0" --capa PIPELINING --resp "LIST=+OK\r\n$sizes." \
+	    --resp 'RETR 4#2=-ERR not twice'
+	rc
+	run_poplar
+	expect_exit 75
+	assert_equal "$(delivered)" 3
+	quits 0
+	run_poplar
+	expect_exit 0
+	assert_equal "$(delivered)" 4
+	quits 1
+}
+
 @test "EXPIRE n USER: the days of this user are asked for after the login" {
 	for day in 31:0 29:1; do
 		play <<-X

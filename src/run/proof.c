@@ -215,6 +215,8 @@ proof_demand(struct retrieval *r, struct err *err)
 		held_distrust(r);
 		return err_prefix(err, "retrieval");
 	}
+	if (r->next > r->drained)
+		r->drained = r->next;
 	r->next = r->next_reply;
 	if (take_proof_alone(r, err) == 0)
 		return 0;

@@ -206,6 +206,8 @@ receive_message(
 	uint32_t index = r->wanted[r->next_reply++];
 
 	if (!reply->ok) {
+		if (r->next_reply <= r->drained)
+			r->fetch->unkept = true;
 		session_refused(&r->fetch->session, reply, ERR_TEMPFAIL, err);
 		return fail_at_server(r, index, err);
 	}

@@ -32,6 +32,8 @@ struct retrieval {
 	size_t next;	   /* of wanted, to be asked for */
 	size_t next_reply; /* of wanted, to be answered */
 	size_t proven;	   /* of wanted, replies that fit */
+	size_t drained;	   /* of wanted: up to here, what is asked for may have
+			      been given out before, and dropped */
 	size_t unproven;   /* asked for since a proof was asked for */
 	uint64_t unproven_octets;
 	size_t proof_messages; /* so many unproven at most */
