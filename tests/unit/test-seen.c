@@ -1186,31 +1186,33 @@ static void
 test_new_ids(void)
 {
 	struct seen *seen;
+	const uint32_t order[] = {3, 1, 0, 2};
 	char id[16];
 	size_t n = 0;
 
 	fresh();
 	seen = open_seen();
-	for (int i = 0; i < 3; i++)
+	for (uint32_t i = 0; i < 4; i++)
 		deliver(seen, "same", 1);
 	match(seen, "nothing");
-	seen_update(seen, 1, "new", 1, 2);
-	tap_ok(seen_copies(seen, "same") == 2 && seen_copies(seen, "new") == 1,
-	    "of several with an id one gets another");
-	seen_update(seen, 0, "new", 1, 2);
-	tap_ok(seen_copies(seen, "same") == 1 && seen_copies(seen, "new") == 2,
-	    "which another one has already");
-	for (uint32_t i = 3; i < 1000; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
+		seen_update(seen, order[i], "new", 1, 2);
+		n += seen_copies(seen, "same") == 3 - i &&
+		    seen_copies(seen, "new") == i + 1;
+	}
+	tap_ok(n == 4, "several with an id get another, one by one");
+	n = 0;
+	for (uint32_t i = 4; i < 1000; i++) {
 		snprintf(id, sizeof(id), "old%u", i);
 		deliver(seen, id, i);
 	}
-	for (uint32_t i = 3; i < 1000; i++) {
+	for (uint32_t i = 4; i < 1000; i++) {
 		snprintf(id, sizeof(id), "new%u", i);
 		seen_update(seen, i, id, i, 1);
 		n += seen_copies(seen, id);
 	}
-	tap_ok(n == 997, "all of many get another");
-	for (uint32_t i = 3; i < 1000; i++) {
+	tap_ok(n == 996, "all of many get another");
+	for (uint32_t i = 4; i < 1000; i++) {
 		snprintf(id, sizeof(id), "old%u", i);
 		n -= seen_copies(seen, id) == 0;
 		snprintf(id, sizeof(id), "new%u", i);
