@@ -1081,6 +1081,8 @@ cut_at() {
 		[ "$(ls "$BOX" | wc -l)" -eq 3 ]
 		run grep -r before "$HOME/Maildir"
 		assert_failure
+		# Nor does anything act at a QUIT.
+		not logged 'C: QUIT'
 	done
 }
 
