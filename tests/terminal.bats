@@ -10,7 +10,7 @@ on_terminal() {
 	run timeout -k 5 60 expect -c "
 		set timeout 50
 		set stty_init {rows $2 columns $3}
-		spawn -noecho env TERM=$1 {$POPLAR}
+		spawn -noecho env TERM=$1 {$POPLAR} -j 20
 		expect eof
 		exit [lindex [wait] 3]"
 }
@@ -39,6 +39,19 @@ serve_slowly() {
 	[[ $output == *'one: message 1 of 1, '* ]]
 	[[ $output == *'two: message 1 of 1, '* ]]
 	[[ $output == *$'\e[2A\r\e[J'* ]]
+}
+
+@test "twenty accounts draw their lines no more often than one" {
+	local i since=$SECONDS redrawn
+	serve_slowly
+	for ((i = 1; i <= 20; i++)); do
+		rc_account "a$i"
+	done
+	on_terminal vt100 24 80
+	expect_exit 0
+	redrawn=$(grep -o $'A\r\e\\[J' <<<"$output" | wc -l)
+	# At the begin and at the end of each, and a dozen times a second.
+	[ "$redrawn" -le $((40 + 13 * (SECONDS - since + 1))) ]
 }
 
 @test "no more progress lines than the terminal is high, none longer than it" {

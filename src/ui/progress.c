@@ -11,7 +11,8 @@
 #include "base/text.h"
 #include "base/wait.h"
 
-#define ROWS_MAX 20 /* of more accounts than this, the first are shown */
+#define ROWS_MAX 20    /* of more accounts than this, the first are shown */
+#define REDRAW_TIME 80 /* milliseconds; less than one account takes */
 
 struct row {
 	char *account; /* NULL: not running */
@@ -23,7 +24,8 @@ struct row {
 struct progress {
 	struct row *rows;
 	size_t n;
-	size_t drawn; /* lines on the screen now */
+	size_t drawn;	  /* lines on the screen now */
+	int64_t drawn_at; /* the clock */
 };
 
 struct progress *
@@ -132,4 +134,12 @@ progress_draw(struct progress *progress)
 		drawn++;
 	}
 	progress->drawn = drawn;
+	progress->drawn_at = wait_clock();
+}
+
+void
+progress_redraw(struct progress *progress)
+{
+	if (wait_clock() - progress->drawn_at >= REDRAW_TIME)
+		progress_draw(progress);
 }

@@ -22,4 +22,7 @@ void progress_note(struct progress *progress, size_t index, const char *account,
 void progress_hide(struct progress *progress);
 void progress_draw(struct progress *progress);
 
+/* Draw again, but not as often as many accounts together would have it. */
+void progress_redraw(struct progress *progress);
+
 #endif

@@ -170,11 +170,13 @@ screen_show(
 		print_event(screen, index, account, event);
 		return;
 	}
-	if (event->type != EVENT_PROGRESS) {
-		progress_hide(screen->progress);
-		print_event(screen, index, account, event);
-	}
 	progress_note(screen->progress, index, account, event);
+	if (event->type == EVENT_PROGRESS) {
+		progress_redraw(screen->progress);
+		return;
+	}
+	progress_hide(screen->progress);
+	print_event(screen, index, account, event);
 	progress_draw(screen->progress);
 }
 
