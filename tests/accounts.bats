@@ -83,8 +83,8 @@ has_mail() {
 	run_poplar -j 1 -v
 	expect_exit 0
 	[ "$(sed -n 's/.* C: USER //p' "$LOG" | xargs)" = "zeta beta alpha gamma" ]
-	[ "$(sed -n 's/^\(.\) \(connect\|close\).*/\1\2/p' "$LOG" | xargs)" = \
-	    "1connect 1close 2connect 2close 3connect 3close 4connect 4close" ]
+	[ "$(sed -n 's/^\(.\) .*\(connect\|QUIT\).*/\1\2/p' "$LOG" | xargs)" = \
+	    "1connect 1QUIT 2connect 2QUIT 3connect 3QUIT 4connect 4QUIT" ]
 	[ "$(sed -n 's/^\([a-z]*\): 3 new.*/\1/p' <<<"$output" | xargs)" = \
 	    "zeta beta alpha gamma" ]
 }
@@ -302,8 +302,8 @@ stop_soon() {
 	has_mail one
 	has_mail two
 	has_mail three
-	[ "$(sed -n 's/^. \(connect\|close\).*/\1/p' "$LOG" | xargs)" = \
-	    "connect close connect close connect close" ]
+	[ "$(sed -n 's/^. .*\(connect\|QUIT\).*/\1/p' "$LOG" | xargs)" = \
+	    "connect QUIT connect QUIT connect QUIT" ]
 }
 
 @test "a reader of standard error that stands still does not keep it running" {
