@@ -641,14 +641,16 @@ some_delivered() {
 }
 
 @test "a lost state is rebuilt from the Maildir, with a word" {
-	local file
+	local file flags
 	messages 4
 	serve
 	rc
 	run_poplar
 	expect_exit 0
-	file=$(echo "$HOME"/Maildir/new/*Q2U*)
-	mv "$file" "$HOME/Maildir/cur/${file##*/}:2,RS"
+	for flags in 1:2,RS '2;2,S' '3!2,S' 4,U=7:2,; do
+		file=$(echo "$HOME/Maildir/new/"*"Q${flags:0:1}U"*)
+		mv "$file" "$HOME/Maildir/cur/${file##*/}${flags:1}"
+	done
 	rm "$(state_file)"
 	message m0005 "message 5"
 	run_poplar

@@ -93,8 +93,9 @@ folders_parse_name(const char *string, struct folders_name *name)
 	name->has_sizes =
 	    take_number(&s, '=', &name->size) && strncmp(s, ",W=", 3) == 0;
 	s += name->has_sizes ? 2 : 0;
-	name->has_sizes = name->has_sizes &&
-	    take_number(&s, '=', &name->wire) && strchr(",:", *s) != NULL;
+	/* What mail readers put behind it begins with one of many marks: ":" or
+	 * ";" or "!" before flags, "," before what else they want to know. */
+	name->has_sizes = name->has_sizes && take_number(&s, '=', &name->wire);
 	return name->host_len > 0;
 }
 
