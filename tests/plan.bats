@@ -327,6 +327,26 @@ poplar_on() {
 	[ -z "$(in_box)" ]
 }
 
+@test "keep for a time: what comes while the clock is behind counts from later" {
+	local when
+	messages 1
+	serve
+	rc "keep 30d"
+	poplar_on '+0d'
+	message m0002 "message 2"
+	poplar_on '-100d'
+	expect_exit 0
+	[ "$(delivered)" -eq 2 ]
+	for when in +1h +2h +29d; do
+		poplar_on "$when"
+		expect_exit 0
+		[ "$(in_box)" = "m0001 m0002" ]
+	done
+	poplar_on '+725h'
+	[ -z "$(in_box)" ]
+	[ "$(delivered)" -eq 2 ]
+}
+
 @test "keep for a time: a clock years ahead deletes nothing at once" {
 	messages 2
 	serve

@@ -103,10 +103,16 @@ add_received(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
     unsigned int flags)
 {
 	uint32_t index = (uint32_t)seen->n_messages;
+	time_t newest = seen->session.newest;
 
 	/* In a run it stands for a listed one. */
 	add_message(
 	    seen, fields, offset, flags | (seen->loaded ? SEEN_MATCHED : 0));
+	/* After a compaction all come behind newer records. */
+	if (seen->where != NULL && seen->messages[index].time < newest) {
+		seen->messages[index].flags |= JOURNAL_TIME_ODD;
+		seen->has_odd_time = true;
+	}
 	if (seen->where != NULL || (!seen->loaded && has_place(fields)))
 		buf_append(&seen->pending, &index, sizeof(index));
 }
@@ -323,6 +329,21 @@ apply_update(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	table_rekey(seen, seen_index(seen, message), key);
 }
 
+/* All that is known is that they were delivered before this session. */
+static void
+settle_odd_times(struct seen *seen)
+{
+	for (size_t i = 0; i < seen->n_messages; i++) {
+		struct seen_message *message = &seen->messages[i];
+
+		if ((message->flags & JOURNAL_TIME_ODD) == 0)
+			continue;
+		message->time = short_time(seen->session.time);
+		message->flags &= (uint16_t)~JOURNAL_TIME_ODD;
+	}
+	seen->has_odd_time = false;
+}
+
 static void
 apply_session(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 {
@@ -331,6 +352,8 @@ apply_session(struct seen *seen, struct journal_cursor *fields, uint64_t offset)
 	(void)offset;
 	close_batch(seen);
 	seen->session.time = take_time(seen, fields);
+	if (seen->has_odd_time && seen->session.time == seen->session.newest)
+		settle_odd_times(seen);
 	days = journal_take_number(fields, 0);
 	seen->session.days =
 	    days < SESSION_DAYS_MAX ? (uint32_t)days : SESSION_DAYS_MAX;

@@ -67,6 +67,7 @@ struct seen {
 	uint32_t expected; /* the likely next match */
 	bool has_missing;  /* some message is, or was for a while */
 	bool knows_sizes;  /* of some message */
+	bool has_odd_time; /* some message */
 
 	struct seen_session session;
 	time_t delayed_at; /* a login was refused as too early */
@@ -206,6 +207,11 @@ void journal_encode(struct buf *out, const char *text, size_t n, size_t max);
  * that of its id. */
 #define JOURNAL_IMPORTED_IDS "imported-ids"
 #define JOURNAL_ID_ONLY 128
+
+/* Another: the clock that its time is from stood before the newest record.
+ * Some day such a message would be deleted long before it is due: until a
+ * session comes at which the clock does not, its time is not known. */
+#define JOURNAL_TIME_ODD 256
 
 /* The messages and their index */
 
