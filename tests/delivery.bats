@@ -296,6 +296,35 @@ assert_still_running() {
 	[ -e "$HOME/Maildir/tmp/$live" ]
 }
 
+in_tmp() {
+	FILE=$(find "$HOME/Maildir/tmp" -type f)
+	[ -n "$FILE" ]
+}
+
+@test "maildir: what another container receives into tmp stays" {
+	command -v flock >/dev/null || skip "flock is not installed"
+	messages 1
+	serve --at 'RETR 1' --stall-after 100
+	rc
+	start_poplar
+	eventually in_tmp
+	eventually not flock -n "$FILE" true
+	kill_at_once "$RUN"
+	stop_server
+	serve
+	rc
+	exec 9<"$FILE"
+	flock -n 9
+	run_poplar
+	expect_exit 0
+	[ -e "$FILE" ]
+	exec 9<&-
+	run_poplar
+	expect_exit 0
+	[ ! -e "$FILE" ]
+	[ "$(delivered)" -eq 1 ]
+}
+
 @test "a full disk ends the account with 74 and loses nothing" {
 	local disk=$BATS_TEST_TMPDIR/disk kind
 	mkdir "$disk"

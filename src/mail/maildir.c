@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #ifdef __linux__
@@ -158,6 +159,20 @@ maildir_abort(struct deliver *deliver)
 	discard(maildir, &maildir->current);
 }
 
+/* Its process may live in another container, where pids are others. */
+static bool
+is_in_use(const struct maildir *maildir, const char *string)
+{
+	int fd = openat(maildir->folders.fds[FOLDER_TMP], string,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool in_use = fd != -1 && flock(fd, LOCK_SH | LOCK_NB) == -1 &&
+	    errno == EWOULDBLOCK;
+
+	if (fd != -1)
+		close(fd);
+	return in_use;
+}
+
 /* A leftover of ours: its process is gone. */
 static void
 sweep(void *context, const char *string, const struct folders_name *name)
@@ -166,7 +181,8 @@ sweep(void *context, const char *string, const struct folders_name *name)
 
 	if (name->has_sizes || name->host_len != strlen(maildir->host) ||
 	    memcmp(name->host, maildir->host, name->host_len) != 0 ||
-	    string[name->base] != '\0' || !owner_is_gone(name->pid))
+	    string[name->base] != '\0' || !owner_is_gone(name->pid) ||
+	    is_in_use(maildir, string))
 		return;
 	unlinkat(maildir->folders.fds[FOLDER_TMP], string, 0);
 }
@@ -282,6 +298,9 @@ maildir_begin(struct deliver *deliver, const struct deliver_message *message,
 	} while (maildir->fd == -1 && errno == EEXIST);
 	if (maildir->fd == -1)
 		return fail(maildir, current, "create", err);
+	/* For those who cannot see this process; without it they may take the
+	 * message away, and it is fetched again. */
+	flock(maildir->fd, LOCK_EX | LOCK_NB);
 	maildir->written = 0;
 	maildir->written_out = 0;
 	maildir->used = 0;
