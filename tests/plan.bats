@@ -161,7 +161,7 @@ in_box() {
 		# shellcheck disable=SC2086
 		serve --no-delete $options
 		rc "keep 1d" "uidls_file ~/list"
-		for i in 0 23 47 47; do
+		for i in 0 23 46 46; do
 			poplar_on "+${i}h"
 			expect_exit 0
 		done
