@@ -331,12 +331,16 @@ poplar_on() {
 	local when
 	messages 1
 	serve
-	rc "keep 30d"
+	rc "keep 30d" "uidls_file ~/state"
 	poplar_on '+0d'
 	message m0002 "message 2"
 	poplar_on '-100d'
 	expect_exit 0
 	[ "$(delivered)" -eq 2 ]
+	# Garbage makes it write the state anew.
+	sed -i '3i garbage' "$HOME/state"
+	poplar_on '-99d'
+	expect_exit 0
 	for when in +1h +2h +29d; do
 		poplar_on "$when"
 		expect_exit 0

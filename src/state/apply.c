@@ -96,6 +96,19 @@ has_place(const struct journal_cursor *fields)
 	    memcmp(fields->end - 2, " -", 2) != 0;
 }
 
+/* After a compaction, which gives it no time then, all come behind newer
+ * records, and none in a batch. */
+static void
+note_odd_time(struct seen *seen, struct seen_message *message, time_t newest)
+{
+	if (message->time != 0 &&
+	    (seen->where == NULL || message->time >= newest))
+		return;
+	message->time = JOURNAL_NEVER;
+	message->flags |= JOURNAL_TIME_ODD;
+	seen->has_odd_time = true;
+}
+
 /* It belongs to the batch that is open.  Where none is, garbage took the place
  * of its line. */
 static void
@@ -108,11 +121,7 @@ add_received(struct seen *seen, struct journal_cursor *fields, uint64_t offset,
 	/* In a run it stands for a listed one. */
 	add_message(
 	    seen, fields, offset, flags | (seen->loaded ? SEEN_MATCHED : 0));
-	/* After a compaction all come behind newer records. */
-	if (seen->where != NULL && seen->messages[index].time < newest) {
-		seen->messages[index].flags |= JOURNAL_TIME_ODD;
-		seen->has_odd_time = true;
-	}
+	note_odd_time(seen, &seen->messages[index], newest);
 	if (seen->where != NULL || (!seen->loaded && has_place(fields)))
 		buf_append(&seen->pending, &index, sizeof(index));
 }

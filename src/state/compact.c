@@ -257,7 +257,10 @@ put_message(struct compaction *compaction, const struct seen_message *message,
 	start = begin_line(out, word_of_message(message));
 	journal_put(out, id.text, id.n);
 	journal_put_octets(out, message->octets);
-	journal_put_number(out, message->time);
+	if ((message->flags & JOURNAL_TIME_ODD) != 0)
+		journal_put(out, "-", 1);
+	else
+		journal_put_number(out, message->time);
 	journal_put_header(out, header_hash);
 	journal_put(out, "-", 1);
 	journal_seal(out, start, seen->mine);

@@ -208,10 +208,11 @@ void journal_encode(struct buf *out, const char *text, size_t n, size_t max);
 #define JOURNAL_IMPORTED_IDS "imported-ids"
 #define JOURNAL_ID_ONLY 128
 
-/* Another: the clock that its time is from stood before the newest record.
- * Some day such a message would be deleted long before it is due: until a
- * session comes at which the clock does not, its time is not known. */
+/* Another: the clock that its time is from stood before the newest record, and
+ * it would be deleted long before it is due.  Until a session comes at which
+ * the clock does not, its time is not known: JOURNAL_NEVER. */
 #define JOURNAL_TIME_ODD 256
+#define JOURNAL_NEVER UINT32_MAX
 
 /* The messages and their index */
 

@@ -32,7 +32,8 @@ struct seen_message {
 	uint64_t octets : 48;  /* as listed; SEEN_OCTETS_UNKNOWN */
 	uint64_t missing : 16; /* session day since which it is not listed, 0:
 				  it was listed in the last good session */
-	uint32_t time;	       /* of delivery, in seconds since 1970 */
+	uint32_t time;	       /* of delivery, in seconds since 1970; not in
+				  the past if it is not known */
 	uint32_t next;	       /* private */
 };
 
