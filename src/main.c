@@ -227,25 +227,61 @@ take_option(struct arguments *args, int option)
 		print_version();
 		return EX_OK;
 	default:
-		if (option < OPTION_KEYWORD)
-			return usage();
 		add_override(args, table[option - OPTION_KEYWORD].name, optarg);
 	}
 	return -1;
 }
 
+/* How many long options begin with these n characters, or are just that. */
+static size_t
+count_options(const struct option *options, const char *name, size_t n)
+{
+	size_t count = 0;
+
+	for (; options->name != NULL; options++) {
+		if (strncmp(options->name, name, n) != 0)
+			continue;
+		if (options->name[n] == '\0')
+			return 1;
+		count++;
+	}
+	return count;
+}
+
+/* What getopt_long would say, but never the value: it may be a password. */
+static int
+complain(const struct option *options, const char *word, bool lacks_argument)
+{
+	bool is_long = strncmp(word, "--", 2) == 0;
+	size_t n = strcspn(word, "="), known = 0;
+	char letter[] = {'-', (char)optopt, '\0'};
+	const char *why = "is unknown";
+
+	if (is_long)
+		known = count_options(options, word + 2, n - 2);
+	if (lacks_argument)
+		why = "requires an argument";
+	else if (known == 1)
+		why = "takes no argument";
+	else if (known > 1)
+		why = "is ambiguous";
+	fprintf(stderr, "poplar: option %.*s %s\n", is_long ? (int)n : 2,
+	    is_long ? word : letter, why);
+	return usage();
+}
+
 static int
 parse_arguments(int argc, char *argv[], struct arguments *args)
 {
-	static char name[] = "poplar"; /* what getopt_long complains as */
 	struct option *options = make_options();
 	int option, code = -1;
 
-	argv[0] = name;
 	while (code == -1 &&
 	    (option = getopt_long(
-		 argc, argv, "aC:dj:k::n::Pqv46", options, NULL)) != -1)
-		code = take_option(args, option);
+		 argc, argv, ":aC:dj:k::n::Pqv46", options, NULL)) != -1)
+		code = option == '?' || option == ':'
+		    ? complain(options, argv[optind - 1], option == ':')
+		    : take_option(args, option);
 	free_options(options);
 	args->names = argv + optind;
 	args->n_names = (size_t)(argc - optind);

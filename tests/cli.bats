@@ -198,6 +198,12 @@ count() {
 	run_poplar --pretend --password=hunter2
 	expect_exit 64
 	complains --password
+	for option in --pass --passwort --proxy-p --quiet; do
+		run_poplar "$option=hunter2"
+		expect_exit 64
+		complains "option $option "
+		[[ $stderr != *hunter2* ]]
+	done
 	[[ $output$stderr != *hunter2* ]]
 }
 
