@@ -995,6 +995,27 @@ evaluates() {
 	assert_maildir_equals_box
 }
 
+@test "on a terminal a long token is taken whole" {
+	local token
+	token=$(printf '%01900d' 7)
+	serve --user "alice:$token"
+	rc
+	sed -i '/^password /d' "$HOME/.poplarrc"
+	TOKEN=$token on_terminal <<-'X'
+		set timeout 20
+		spawn $env(POPLAR)
+		expect {
+			"test: password for alice at 127.0.0.1: " {}
+			default { exit 99 }
+		}
+		send "$env(TOKEN)\r"
+		expect eof
+		exit [lindex [wait] 3]
+	X
+	expect_exit 0
+	assert_logged "PASS $token"
+}
+
 @test "two accounts ask one after the other, each by its name" {
 	serve
 	rc "account second : test" "user bob" "delivery maildir ~/second"

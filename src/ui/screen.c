@@ -14,7 +14,7 @@
 #include "base/wait.h"
 #include "ui/progress.h"
 
-#define SECRET_MAX 1024
+#define SECRET_MAX 8192 /* more than a terminal takes in a line */
 
 struct screen {
 	struct screen_params params;
