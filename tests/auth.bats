@@ -800,5 +800,6 @@ NORMAL:-VERS-ALL:+VERS-TLS1.2:%NO_SESSION_HASH"
 	rc "auth scram-sha-256" $'password s\xffsame'
 	run_poplar
 	expect_exit 78
-	says "user or password has a character that SASL does not allow"
+	says "user or password has a character that SASL does not allow" \
+	    "hint: auth user sends them as they are, for use under TLS"
 }

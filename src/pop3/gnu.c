@@ -153,9 +153,11 @@ failed(int status, struct err *err)
 {
 	switch (status) {
 	case GSASL_SASLPREP_ERROR:
-		return err_set(err, ERR_CONFIG,
+		err_set(err, ERR_CONFIG,
 		    "user or password has a character that SASL does not allow "
 		    "(RFC 4013)");
+		return err_hint(
+		    err, "auth user sends them as they are, for use under TLS");
 	case GSASL_AUTHENTICATION_ERROR:
 		return err_set(err, ERR_PROTOCOL,
 		    "the server does not prove that it knows the password: it "
