@@ -251,6 +251,29 @@ can_trace() {
 	[ "$(grep -c '^Subject: message 1' "$HOME/mbox")" -eq 1 ]
 }
 
+@test "an mbox that cannot be cut in recovery is not written to" {
+	can_trace
+	local n left=$BATS_TEST_TMPDIR/left refused=0
+	messages 2
+	serve
+	rc "delivery mbox ~/mbox"
+	steps -e inject=fdatasync:signal=KILL:when=3 >/dev/null
+	truncate -s -5 "$HOME/mbox"
+	cp -a "$HOME" "$left"
+	for n in 1 2 3; do
+		cp -a "$left/." "$HOME"
+		if timeout -k 5 60 strace -f -o /dev/null -e trace=ftruncate \
+		    -e "inject=ftruncate:error=EIO:when=$n" "$POPLAR" \
+		    </dev/null 2>/dev/null; then
+			assert_mbox_equals_box "$HOME/mbox"
+		else
+			cmp "$left/mbox" "$HOME/mbox"
+			refused=$((refused + 1))
+		fi
+	done
+	[ "$refused" -gt 0 ] && [ "$refused" -lt 3 ]
+}
+
 @test "a flush that fails, whichever it is: nothing is deleted" {
 	can_trace
 	local call place n
