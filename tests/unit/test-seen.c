@@ -1205,7 +1205,10 @@ test_new_ids(void)
 	for (uint32_t i = 4; i < 1000; i++) {
 		snprintf(id, sizeof(id), "old%u", i);
 		deliver(seen, id, i);
+		n += seen_copies(seen, id);
 	}
+	tap_ok(n == 996, "many more are found");
+	n = 0;
 	for (uint32_t i = 4; i < 1000; i++) {
 		snprintf(id, sizeof(id), "new%u", i);
 		seen_update(seen, i, id, i, 1);
