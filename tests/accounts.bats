@@ -342,3 +342,14 @@ stop_soon() {
 		return 1
 	}
 }
+
+@test "who has nothing to say waits for no reader" {
+	messages 3
+	serve
+	rc
+	mkfifo "$BATS_TEST_TMPDIR/results"
+	exec 8<>"$BATS_TEST_TMPDIR/results"
+	head -c 65536 /dev/zero >&8
+	timeout -s KILL 20 "$POPLAR" </dev/null >&8 2>/dev/null 3>&-
+	assert_maildir_equals_box
+}

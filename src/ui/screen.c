@@ -20,6 +20,7 @@ struct screen {
 	struct screen_params params;
 	struct progress *progress;  /* NULL: none is shown */
 	struct event_counts *plans; /* of each account */
+	bool has_results;	    /* that may not be written yet */
 };
 
 struct screen *
@@ -108,6 +109,7 @@ print_event(struct screen *screen, size_t index, const char *account,
 		break;
 	case EVENT_RESULT:
 		printf("%s: %s\n", account, event->text);
+		screen->has_results = true;
 		break;
 	case EVENT_ERROR:
 		if (!event->err.quiet || screen->params.verbose)
@@ -138,18 +140,17 @@ can_be_said(int fd)
 }
 
 static bool
-is_result(const struct event *event)
+is_result(const struct screen *screen, const struct event *event)
 {
-	return event->type == EVENT_RESULT || event->type == EVENT_END;
+	return event->type == EVENT_RESULT ||
+	    (event->type == EVENT_END && screen->params.summaries);
 }
 
 void
 screen_close(struct screen *screen)
 {
 	progress_close(screen->progress);
-	if (can_be_said(STDOUT_FILENO))
-		fflush(stdout);
-	else
+	if (screen->has_results && !can_be_said(STDOUT_FILENO))
 		fpurge(stdout);
 	free(screen->plans);
 	free(screen);
@@ -164,7 +165,7 @@ screen_show(
 	if (event->type == EVENT_PLAN)
 		screen->plans[index] = event->counts;
 	if (!can_be_said(STDERR_FILENO) ||
-	    (is_result(event) && !can_be_said(STDOUT_FILENO)))
+	    (is_result(screen, event) && !can_be_said(STDOUT_FILENO)))
 		return;
 	if (screen->progress == NULL) {
 		print_event(screen, index, account, event);
