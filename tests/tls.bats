@@ -1144,13 +1144,21 @@ not_told() {
 	X
 	rc_silent "proxy_host 127.0.0.1" "proxy_port $PORT" "connect_timeout 1"
 	not_told 75
+	# The port is the same without TLS.
+	rc_silent
+	not_told 69
 	# It had TLS before.
 	serve_tls
-	rc_silent
+	rc_silent "uidls_file $TMPDIR/state"
 	run_poplar
 	expect_exit 0
 	stop_server
+	echo "port 995" >>"$HOME/.poplarrc"
 	not_told 69
+	rm "$TMPDIR/state"
+	run_poplar
+	expect_exit 69
+	says "says nothing of tls"
 }
 
 @test "TLS is the default, and STLS on port 110 is not optional" {

@@ -32,8 +32,9 @@ speaks_tls(const struct err *err)
 
 /*
  * Could it be that the server has no TLS where it is looked for?  Not if it
- * stands or has begun, nor if what failed is the resolver's, the proxy's or the
- * server's own trouble; and not where there was a good session before.
+ * stands or has begun, nor if the port would be the same without, nor if what
+ * failed is the resolver's, the proxy's or the server's own trouble; and not
+ * where there was a good session before.
  */
 static bool
 may_lack_tls(const struct fetch *fetch, const struct err *err)
@@ -46,6 +47,7 @@ may_lack_tls(const struct fetch *fetch, const struct err *err)
 		return false;
 	if (session->conn == NULL)
 		return !way_is_private(account) && !session->without_capa &&
+		    strcmp(account->port, "995") == 0 &&
 		    (err->class == ERR_UNAVAILABLE ||
 			(err->class == ERR_TEMPFAIL &&
 			    account->proxy_host == NULL));
