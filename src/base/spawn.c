@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/wait.h"
 
 #define KILL_GRACE 2000	  /* milliseconds from SIGTERM to SIGKILL */
@@ -410,11 +411,14 @@ spawn_result_free(struct spawn_result *result)
 char *
 spawn_describe(const struct spawn_result *result, char *dst, size_t size)
 {
+	char name[16];
+
 	if (result->timed_out)
 		strlcpy(dst, "ran too long", size);
 	else if (WIFSIGNALED(result->status))
-		snprintf(dst, size, "killed by SIG%s",
-		    sigabbrev_np(WTERMSIG(result->status)));
+		snprintf(dst, size, "killed by %s",
+		    text_of_signal(
+			name, sizeof(name), WTERMSIG(result->status)));
 	else
 		snprintf(
 		    dst, size, "exited with %d", WEXITSTATUS(result->status));

@@ -165,6 +165,18 @@ text_of_size(char *dst, size_t size, uint64_t octets)
 }
 
 char *
+text_of_signal(char *dst, size_t size, int signo)
+{
+	const char *name = sigabbrev_np(signo);
+
+	if (name != NULL)
+		snprintf(dst, size, "SIG%s", name);
+	else
+		snprintf(dst, size, "signal %d", signo);
+	return dst;
+}
+
+char *
 text_of_duration(char *dst, size_t size, uint64_t seconds)
 {
 	char part[32];

@@ -30,6 +30,9 @@ bool text_to_duration(const char *s, uint64_t *seconds);
 /* "12B", "4.0K", "12M": at most four characters. */
 char *text_of_size(char *dst, size_t size, uint64_t octets);
 
+/* "SIGTERM", or "signal 35" for one without a name. */
+char *text_of_signal(char *dst, size_t size, int signo);
+
 /* "1d 12h" as text_to_duration reads it. */
 char *text_of_duration(char *dst, size_t size, uint64_t seconds);
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
+
 static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 #define N_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
@@ -99,8 +101,10 @@ wait_grace(int64_t milliseconds)
 static int
 stopped(struct err *err)
 {
-	return err_set(
-	    err, ERR_TEMPFAIL, "stopped by SIG%s", sigabbrev_np(stop_signal));
+	char name[16];
+
+	return err_set(err, ERR_TEMPFAIL, "stopped by %s",
+	    text_of_signal(name, sizeof(name), stop_signal));
 }
 
 int

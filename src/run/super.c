@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/wait.h"
 #include "run/worker.h"
 #include "wire/trust.h"
@@ -157,6 +158,7 @@ take_event(struct super *super, struct job *job, const struct event *event)
 static void
 judge_death(struct super *super, struct job *job, int status)
 {
+	char name[16];
 	struct err err;
 
 	if (job->told_end)
@@ -164,8 +166,8 @@ judge_death(struct super *super, struct job *job, int status)
 	if (super->stopping && WIFSIGNALED(status))
 		err_set(&err, ERR_TEMPFAIL, "stopped in the middle");
 	else if (WIFSIGNALED(status))
-		err_set(&err, ERR_SOFTWARE, "worker: killed by SIG%s",
-		    sigabbrev_np(WTERMSIG(status)));
+		err_set(&err, ERR_SOFTWARE, "worker: killed by %s",
+		    text_of_signal(name, sizeof(name), WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == EX_OSERR)
 		err_set(&err, ERR_OS, "worker: out of memory");
 	else

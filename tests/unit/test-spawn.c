@@ -41,6 +41,9 @@ test_ends(void)
 	tap_ok(run("kill -SEGV $$", 10000) == 0, "a signal");
 	tap_is(spawn_describe(&result, how, sizeof(how)), "killed by SIGSEGV",
 	    "in words");
+	tap_ok(run("kill -35 $$", 10000) == 0, "a signal without a name");
+	tap_is(spawn_describe(&result, how, sizeof(how)), "killed by signal 35",
+	    "in words");
 	tap_ok(run("exec sleep 100", 50) == 0 && result.timed_out,
 	    "one that never ends");
 	tap_is(spawn_describe(&result, how, sizeof(how)), "ran too long",
