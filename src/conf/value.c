@@ -541,6 +541,10 @@ parse_host(const struct keyword *keyword, const char *argument,
 	for (const char *s = argument; *s != '\0'; s++)
 		if ((unsigned char)*s <= ' ' || *s == '\x7f' || *s == '/')
 			return refuse(why, "not a host name or address");
+	/* Two make an IPv6 address. */
+	if (strchr(argument, ':') != NULL &&
+	    strchr(argument, ':') == strrchr(argument, ':'))
+		return refuse(why, "the port has a keyword of its own");
 	return store_string(keyword, account, mem_dup(argument));
 }
 

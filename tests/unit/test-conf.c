@@ -422,6 +422,7 @@ test_values(void)
 	    "small-dh legacy-renegotiation");
 	accepted("tls_compat", "tls_compat", NULL);
 	accepted("host", "host", NULL);
+	accepted("host ::1", "host", "::1");
 	accepted("host \xe4\xbe\x8b.jp", "host", "\xe4\xbe\x8b.jp");
 	accepted("user", "user", NULL);
 }
@@ -455,6 +456,7 @@ test_bad_values(void)
 	    {"source_ip 1.2.3.4%eth0", "not an IPv4 or IPv6 address"},
 	    {"socket a\rb", "a line end"}, {"tunnel a\rb", "a line end"},
 	    {"host a b", "not a host name"}, {"host a/b", "not a host name"},
+	    {"host pop.example.org:995", "the port has a keyword of its own"},
 	    {"user a\rb", "a line end"}, {"password a\rb", "a line end"},
 	    {"delivery ~/Maildir", "not maildir, mbox or mda"},
 	    {"delivery", "not maildir, mbox or mda"},
