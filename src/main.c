@@ -274,14 +274,19 @@ static int
 parse_arguments(int argc, char *argv[], struct arguments *args)
 {
 	struct option *options = make_options();
-	int option, code = -1;
+	int option, code = -1, at = optind;
 
 	while (code == -1 &&
 	    (option = getopt_long(
-		 argc, argv, ":aC:dj:k::n::Pqv46", options, NULL)) != -1)
+		 argc, argv, ":aC:dj:k::n::Pqv46", options, NULL)) != -1) {
+		/* It stays at a word of several letters until the last one. */
+		const char *word = optind > at ? argv[optind - 1] : "";
+
 		code = option == '?' || option == ':'
-		    ? complain(options, argv[optind - 1], option == ':')
+		    ? complain(options, word, option == ':')
 		    : take_option(args, option);
+		at = optind;
+	}
 	free_options(options);
 	args->names = argv + optind;
 	args->n_names = (size_t)(argc - optind);

@@ -204,6 +204,11 @@ count() {
 		complains "option $option "
 		[[ $stderr != *hunter2* ]]
 	done
+	for option in --verbose --file=rc; do
+		run_poplar $option -xv
+		expect_exit 64
+		complains "option -x is unknown"
+	done
 	[[ $output$stderr != *hunter2* ]]
 }
 
