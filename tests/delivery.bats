@@ -296,15 +296,16 @@ assert_still_running() {
 	[ -e "$HOME/Maildir/tmp/$live" ]
 }
 
+# A message of which so much is here that it is locked.
 in_tmp() {
-	FILE=$(find "$HOME/Maildir/tmp" -type f)
+	FILE=$(find "$HOME/Maildir/tmp" -type f -size +64k)
 	[ -n "$FILE" ]
 }
 
 @test "maildir: what another container receives into tmp stays" {
 	command -v flock >/dev/null || skip "flock is not installed"
-	messages 1
-	serve --at 'RETR 1' --stall-after 100
+	message m1 large "$(yes "a line" | head -n 30000)"
+	serve --at 'RETR 1' --stall-after 200000
 	rc
 	start_poplar
 	eventually in_tmp

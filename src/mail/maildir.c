@@ -27,6 +27,7 @@
 #define FLUSH_MAX 256 /* of a batch, not durable yet: descriptors */
 #define BATCH_OCTETS ((uint64_t)64 << 20)
 #define BUFFER_SIZE ((size_t)64 << 10)
+#define LOCKED_FROM ((uint64_t)64 << 10)
 #define LARGE 2048 /* a piece that is not worth gathering */
 #define WRITE_OUT_EVERY ((uint64_t)4 << 20)
 #define NAME_ROOM 256
@@ -298,18 +299,27 @@ maildir_begin(struct deliver *deliver, const struct deliver_message *message,
 	} while (maildir->fd == -1 && errno == EEXIST);
 	if (maildir->fd == -1)
 		return fail(maildir, current, "create", err);
-	/* For those who cannot see this process; without it they may take the
-	 * message away, and it is fetched again. */
-	flock(maildir->fd, LOCK_EX | LOCK_NB);
 	maildir->written = 0;
 	maildir->written_out = 0;
 	maildir->used = 0;
 	return DELIVER_OK;
 }
 
+/* For those who cannot see this process and would take the message away, in
+ * each run, if it takes longer than from one to the next.  A small one that
+ * meets that is fetched again. */
+static void
+lock_large(const struct maildir *maildir, size_t n)
+{
+	if (maildir->written < LOCKED_FROM &&
+	    maildir->written + n >= LOCKED_FROM)
+		flock(maildir->fd, LOCK_EX | LOCK_NB);
+}
+
 static int
 put(struct maildir *maildir, const char *data, size_t n, struct err *err)
 {
+	lock_large(maildir, n);
 	if (file_write(maildir->fd, data, n) == -1)
 		return fail(maildir, &maildir->current, "write", err);
 	maildir->written += n;
