@@ -335,7 +335,11 @@ finish_poplar() {
 kill_at_once() {
 	local child children
 	command -v pgrep >/dev/null || skip "pgrep is not installed"
-	children=$(pgrep -P "$1")
+	# Stopped first: nobody sees another one go.
+	kill -STOP "$1"
+	children=$(pgrep -P "$1") || true
+	# shellcheck disable=SC2086
+	kill -STOP "$1" $children
 	# shellcheck disable=SC2086
 	kill -KILL "$1" $children
 	wait "$1" || true
