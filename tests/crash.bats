@@ -251,6 +251,23 @@ can_trace() {
 	[ "$(grep -c '^Subject: message 1' "$HOME/mbox")" -eq 1 ]
 }
 
+@test "where nobody knows whether there is a state none is made" {
+	can_trace
+	local name
+	messages 1
+	serve
+	rc "uidls_file ~/list"
+	for name in list list.poplar; do
+		run timeout -k 5 60 strace -f -o /dev/null -P "$HOME/$name" \
+		    -e trace=%%stat -e inject=%%stat:error=EIO:when=1 \
+		    "$POPLAR" </dev/null
+		[ "$status" -eq 74 ]
+		[[ $output == *"state: cannot open $HOME/$name: "* ]]
+		[ ! -e "$HOME/list" ]
+		[ ! -e "$HOME/list.poplar" ]
+	done
+}
+
 @test "an mbox that cannot be cut in recovery is not written to" {
 	can_trace
 	local n left=$BATS_TEST_TMPDIR/left refused=0

@@ -18,27 +18,39 @@
 
 #define HEADER_MAX (1 << 20) /* octets of a file that are looked at */
 
-static bool
-is_missing(const char *path)
+/* 1: there is something, 0: there is nothing, -1: nobody knows. */
+static int
+exists(const char *path, struct err *err)
 {
 	struct stat st;
 
-	return stat(path, &st) == -1 && errno == ENOENT;
+	if (stat(path, &st) == 0)
+		return 1;
+	if (errno == ENOENT)
+		return 0;
+	err_set_errno(err, err_class_of_errno(errno), "cannot open %s", path);
+	return err_prefix(err, "state");
 }
 
 /* The path in the rc file may name mpop's own list, which stays as it is.  Who
  * removes that one day has not lost the state beside it. */
 static char *
-state_path(const struct account *account, bool *is_mpop_list)
+state_path(const struct account *account, bool *is_mpop_list, struct err *err)
 {
 	const char *named = account->uidls_file;
 	char *beside = mem_printf("%s.poplar", named);
+	int there = exists(named, err);
 
-	*is_mpop_list = seen_is_mpop_list(named);
-	if (*is_mpop_list || (is_missing(named) && !is_missing(beside)))
+	*is_mpop_list = there == 1 && seen_is_mpop_list(named);
+	if (*is_mpop_list)
 		return beside;
+	if (there == 0) {
+		there = exists(beside, err);
+		if (there == 1)
+			return beside;
+	}
 	free(beside);
-	return mem_dup(named);
+	return there == -1 ? NULL : mem_dup(named);
 }
 
 static int
@@ -183,8 +195,8 @@ int
 resume_state(struct fetch *fetch, struct err *err)
 {
 	bool is_mpop_list;
-	char *path = state_path(fetch->account, &is_mpop_list);
-	int status = open_state(fetch, path, err);
+	char *path = state_path(fetch->account, &is_mpop_list, err);
+	int status = path != NULL ? open_state(fetch, path, err) : -1;
 
 	free(path);
 	if (status == -1)
